@@ -1,0 +1,187 @@
+/*
+ * What the files of this module share. One reactor; fibers only. See README.md for the picture.
+ */
+#ifndef NACRE_OSS_OSS_INT_H
+#define NACRE_OSS_OSS_INT_H
+
+#include "base/alloc.h"
+#include "base/hash.h"
+#include "base/hmap.h"
+#include "base/log.h"
+#include "oss/oss.h"
+#include "wire/gen/disk.h"
+#include "wire/gen/wire.h"
+
+#define OSS_LOG "oss"
+/* Directories objects are spread over, by hash of the data FID. */
+#define OSS_DIRS 256
+/* Bytes of header before the data in an object's first file: keeps data aligned for O_DIRECT. */
+#define OSS_HEADER_BYTES 4096
+/* The part that is ever written: one sector, so it is replaced whole or not at all. */
+#define OSS_HEADER_SECTOR 512
+/* Data bytes of one segment file: local file systems end at 16 TiB, files of ours at 2^63-1. */
+#define OSS_SEGMENT_BYTES (UINT64_C(1) << 43)
+/* Objects kept open. */
+#define OSS_OBJECTS_OPEN_MAX 512
+/* Tombstones and raised generations live in memory; the oldest tombstones beyond this go (they are kept
+ * for OSS_TOMBSTONE_NS at most anyway). */
+#define OSS_FACTS_MAX 200000
+#define OSS_TOMBSTONE_NS (INT64_C(3600) * (int64_t)NS_PER_S)
+/* Verdict for a full disk: this much is kept for the log and the directories. */
+#define OSS_RESERVE_BYTES (64 * MIB)
+
+/* Something remembered about a data FID or object beyond its file: durable in the state store. */
+struct oss_fact {
+	struct hmap_node node;
+	struct list age; /* tombstones, oldest first */
+	struct fid data_fid;
+	uint32_t stripe; /* UINT32_MAX: all, for generations */
+	bool tombstone;
+	uint32_t layout_gen_min;
+	int64_t when_ns;
+};
+
+struct oss_fence {
+	struct hmap_node node;
+	struct uuid client;
+	uint32_t incarnation;
+};
+
+/* An object in use or cached; exists == false is worth knowing too. */
+struct oss_object {
+	struct hmap_node node;
+	struct list lru; /* linked while refs == 0 */
+	unsigned refs;
+	struct fid data_fid;
+	uint32_t stripe;
+
+	bool loaded;
+	bool exists;
+	struct env_mutex setup; /* load and create */
+	struct env_file *file; /* first segment */
+	struct d_ost_object header;
+	uint64_t size; /* bytes of the object */
+	uint64_t blocks_bytes; /* allocated for data, all segments */
+	uint64_t high_bytes; /* the part of it in segments beyond the first */
+	uint64_t number; /* of the last change in this start; 0 none */
+
+	/* I/O shares, SET_SIZE and DESTROY exclude. */
+	unsigned ios;
+	bool exclusive;
+	struct env_waitq lock_q;
+
+	bool clean; /* nothing written since the last sync of this start */
+	bool entry_durable; /* the directory entry was synced */
+	bool syncing;
+	struct env_waitq sync_q;
+};
+
+struct oss {
+	struct env *env;
+	char *path;
+	char target[LIM_TARGET_NAME_MAX + 1];
+	struct state *state;
+	struct rpc_service *service;
+	struct bufpool *bufpool;
+	uint32_t epoch;
+	uint32_t map_version;
+	uint64_t verifier;
+	uint64_t number; /* last issued */
+	uint64_t session_next;
+
+	struct hmap objects;
+	struct list objects_lru;
+	unsigned objects_count;
+	struct hmap facts;
+	struct list tombstones;
+	unsigned facts_count;
+	struct hmap fences;
+
+	uint64_t capacity_bytes;
+	uint64_t used_bytes; /* by objects, when capacity_bytes is set */
+	uint64_t objects_total; /* files, counted at start and kept */
+	bool clock_known;
+	int64_t clock_offset_ns; /* MDT's clock less ours */
+	uint64_t started_ns;
+	struct oss_status counters;
+};
+
+/* oss_object.c */
+_yields_ _check_ int oss_object_get(
+	struct oss *oss, struct fid data_fid, uint32_t stripe, struct oss_object **ret_obj);
+void oss_object_put(struct oss *oss, struct oss_object *obj);
+/* Makes the file if there is none. */
+_yields_ _check_ int oss_object_create(struct oss *oss, struct oss_object *obj,
+	const struct w_object_ref *ref, const struct d_ost_object *owner);
+_yields_ void oss_object_lock(struct oss *oss, struct oss_object *obj, bool exclusive);
+void oss_object_unlock(struct oss *oss, struct oss_object *obj, bool exclusive);
+_yields_ _check_ int oss_object_attr(
+	struct oss *oss, struct oss_object *obj, struct w_object_attr *ret_attr);
+_yields_ void oss_objects_close(struct oss *oss);
+/* Path of a segment file into buf (LIM_PATH_MAX + 1 bytes). */
+void oss_object_path(
+	const struct oss *oss, struct fid data_fid, uint32_t stripe, uint32_t segment, char *buf);
+
+/* oss_header.c */
+_yields_ _check_ int oss_header_read(struct env_file *file, struct d_ost_object *ret_header);
+_yields_ _check_ int oss_header_write(struct env_file *file, const struct d_ost_object *header);
+
+/* oss_segment.c: data of one object over its segment files; the caller holds the object's lock. */
+_yields_ _check_ int oss_segments_read(
+	struct oss *oss, struct oss_object *obj, void *buf, size_t len, uint64_t off);
+_yields_ _check_ int oss_segments_write(
+	struct oss *oss, struct oss_object *obj, const void *buf, size_t len, uint64_t off);
+_yields_ _check_ int oss_segments_set_size(struct oss *oss, struct oss_object *obj, uint64_t size);
+_yields_ _check_ int oss_segments_sync(struct oss *oss, struct oss_object *obj);
+_yields_ _check_ int oss_segments_unlink(struct oss *oss, struct oss_object *obj);
+/* Logical size of an object whose first file and header are open; fills high_bytes. */
+_yields_ _check_ int oss_segments_load(struct oss *oss, struct oss_object *obj);
+
+/* oss_commit.c */
+_yields_ _check_ int oss_object_commit(struct oss *oss, struct oss_object *obj);
+
+/* oss_facts.c */
+_yields_ _check_ int oss_facts_load(struct oss *oss);
+void oss_facts_fini(struct oss *oss);
+_check_ int oss_facts_check(const struct oss *oss, const struct w_object_ref *ref);
+bool oss_facts_destroyed(const struct oss *oss, struct fid data_fid, uint32_t stripe);
+_yields_ _check_ int oss_tombstone_add(
+	struct oss *oss, const struct w_ost_change_req *req, uint64_t *ret_lsn);
+_yields_ _check_ int oss_generation_raise(
+	struct oss *oss, const struct w_object_ref *ref, uint64_t *ret_lsn);
+_yields_ _check_ int oss_fence_add(
+	struct oss *oss, struct uuid client, uint32_t incarnation, uint64_t *ret_lsn);
+_check_ int oss_fence_check(const struct oss *oss, const struct rpc_identity *id);
+
+/* oss_space.c */
+_yields_ _check_ int oss_space_load(struct oss *oss);
+_yields_ _check_ int oss_space_statfs(struct oss *oss, struct w_ost_statfs_rep *ret_rep);
+/* -NE_NOSPC when a write of len bytes at off must not begin. */
+_check_ int oss_space_check(
+	const struct oss *oss, const struct oss_object *obj, uint64_t off, uint64_t len);
+/* After a change of the object's files. */
+void oss_space_update(struct oss *oss, struct oss_object *obj);
+
+/* requests: oss_read.c oss_write.c oss_commit.c oss_change.c oss_space.c oss_status.c */
+_yields_ int oss_read(struct oss *oss, struct rpc_request *req);
+_yields_ int oss_write(struct oss *oss, struct rpc_request *req);
+_yields_ int oss_commit(struct oss *oss, struct rpc_request *req);
+_yields_ int oss_getattr(struct oss *oss, struct rpc_request *req);
+_yields_ int oss_change(struct oss *oss, struct rpc_request *req);
+_yields_ int oss_fence(struct oss *oss, struct rpc_request *req);
+_yields_ int oss_statfs(struct oss *oss, struct rpc_request *req);
+_yields_ int oss_sync(struct oss *oss, struct rpc_request *req);
+_yields_ int oss_target_status(struct oss *oss, struct rpc_request *req);
+
+/* Time on the MDT's clock. */
+static inline int64_t oss_mdt_time(const struct oss *oss)
+{
+	return env_realtime(oss->env) + oss->clock_offset_ns;
+}
+
+static inline uint64_t oss_object_hash(struct fid data_fid, uint32_t stripe)
+{
+	return hash_mix2(fid_hash(data_fid), stripe);
+}
+
+#endif

@@ -1,0 +1,327 @@
+/*
+ * The data of an object over its segment files.
+ *
+ * Segment 0 (8 TiB) is the object's first file, behind the header; nearly every object has only that and
+ * its size is the file's. Bytes beyond lie in files `name.sK`, opened per operation; header.segment_last bounds
+ * K, and header.size_min is the size when a truncate put it beyond the first segment without data there.
+ * The logical size is the maximum of size_min and the end of the last existing segment. Callers hold the
+ * object's lock: shared to read and write, exclusive to set the size or to unlink.
+ */
+#include "oss/oss_int.h"
+
+static int segment_open(struct oss *oss, const struct oss_object *obj, uint32_t segment,
+	unsigned flags, struct env_file **ret_file)
+{
+	char *path = mem_alloc(LIM_PATH_MAX + 1);
+	int err;
+
+	ASSERT(segment > 0);
+	if (path == NULL) {
+		return -NE_NOMEM;
+	}
+	oss_object_path(oss, obj->data_fid, obj->stripe, segment, path);
+	err = env_file_open(oss->env, path, flags, ret_file);
+	mem_free(path);
+	return err;
+}
+
+static int segment_unlink(struct oss *oss, const struct oss_object *obj, uint32_t segment)
+{
+	char *path = mem_alloc(LIM_PATH_MAX + 1);
+	int err;
+
+	if (path == NULL) {
+		return -NE_NOMEM;
+	}
+	oss_object_path(oss, obj->data_fid, obj->stripe, segment, path);
+	err = env_unlink(oss->env, path);
+	mem_free(path);
+	return err == -NE_NOENT ? 0 : err;
+}
+
+/* Reads and fills up with zeros what the file does not have. */
+static int file_read_full(struct env_file *file, void *buf, size_t len, uint64_t off)
+{
+	size_t got = 0;
+	int err = env_pread(file, buf, len, off, &got);
+
+	if (err != 0) {
+		return err;
+	}
+	memset((uint8_t *)buf + got, 0, len - got);
+	return 0;
+}
+
+static int segment_read(
+	struct oss *oss, struct oss_object *obj, void *buf, size_t len, uint64_t off)
+{
+	uint32_t segment = (uint32_t)(off / OSS_SEGMENT_BYTES);
+	struct env_file *file = NULL;
+	int err;
+
+	if (segment == 0) {
+		return file_read_full(obj->file, buf, len, OSS_HEADER_BYTES + off);
+	}
+	err = segment > obj->header.segment_last
+		? -NE_NOENT
+		: segment_open(oss, obj, segment, ENV_OPEN_READ, &file);
+	if (err == -NE_NOENT) {
+		memset(buf, 0, len);
+		return 0;
+	}
+	if (err != 0) {
+		return err;
+	}
+	err = file_read_full(file, buf, len, off % OSS_SEGMENT_BYTES);
+	env_file_close(file);
+	return err;
+}
+
+int oss_segments_read(struct oss *oss, struct oss_object *obj, void *buf, size_t len, uint64_t off)
+{
+	uint8_t *p = buf;
+
+	ASSERT(obj->exists && obj->ios > 0);
+	while (len > 0) {
+		size_t n = (size_t)u64_min(len, OSS_SEGMENT_BYTES - off % OSS_SEGMENT_BYTES);
+		int err = segment_read(oss, obj, p, n, off);
+
+		if (err != 0) {
+			return err;
+		}
+		p += n;
+		off += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* Rewrites the header without moving the object's mtime. */
+static int header_update(struct oss *oss, struct oss_object *obj)
+{
+	struct env_stat st;
+	int err = env_fstat(obj->file, &st);
+
+	ASSERT(oss != NULL);
+	if (err == 0) {
+		err = oss_header_write(obj->file, &obj->header);
+	}
+	if (err == 0) {
+		err = env_file_utime(obj->file, st.mtime_ns);
+	}
+	return err;
+}
+
+static int segment_write_high(struct oss *oss, struct oss_object *obj, const struct iovec *iov,
+	uint64_t off, uint32_t segment)
+{
+	struct env_file *file = NULL;
+	struct env_stat before;
+	struct env_stat after;
+	int err = 0;
+
+	if (segment > obj->header.segment_last) {
+		obj->header.segment_last = segment;
+		err = header_update(oss, obj);
+	}
+	if (err == 0) {
+		err = segment_open(
+			oss, obj, segment, ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file);
+	}
+	if (err != 0) {
+		return err;
+	}
+	err = env_fstat(file, &before);
+	if (err == 0) {
+		err = env_pwrite(file, iov, 1, off % OSS_SEGMENT_BYTES);
+	}
+	if (err == 0) {
+		err = env_fstat(file, &after);
+	}
+	env_file_close(file);
+	if (err != 0) {
+		return err;
+	}
+	obj->high_bytes += after.blocks - before.blocks;
+	obj->entry_durable = false;
+	/* The first file carries the object's mtime. */
+	return env_file_utime(obj->file, after.mtime_ns);
+}
+
+int oss_segments_write(
+	struct oss *oss, struct oss_object *obj, const void *buf, size_t len, uint64_t off)
+{
+	const uint8_t *p = buf;
+
+	ASSERT(obj->exists && obj->ios > 0);
+	ASSERT(off <= LIM_FILE_SIZE_MAX && len <= LIM_FILE_SIZE_MAX - off);
+	while (len > 0) {
+		size_t n = (size_t)u64_min(len, OSS_SEGMENT_BYTES - off % OSS_SEGMENT_BYTES);
+		uint32_t segment = (uint32_t)(off / OSS_SEGMENT_BYTES);
+		struct iovec iov = {.iov_base = (void *)(uintptr_t)p, .iov_len = n};
+		int err = segment == 0 ? env_pwrite(obj->file, &iov, 1, OSS_HEADER_BYTES + off)
+				       : segment_write_high(oss, obj, &iov, off, segment);
+
+		if (err != 0) {
+			return err;
+		}
+		p += n;
+		off += n;
+		len -= n;
+		obj->size = u64_max(obj->size, off);
+	}
+	return 0;
+}
+
+/* Sizes a file beyond the first segment: cut, removed or left as it is. */
+static int segment_cut(struct oss *oss, struct oss_object *obj, uint32_t segment, uint64_t size)
+{
+	uint64_t start = segment * OSS_SEGMENT_BYTES;
+	struct env_file *file = NULL;
+	struct env_stat st;
+	int err;
+
+	if (size <= start) {
+		return segment_unlink(oss, obj, segment);
+	}
+	err = segment_open(oss, obj, segment, ENV_OPEN_READ | ENV_OPEN_WRITE, &file);
+	if (err != 0) {
+		return err == -NE_NOENT ? 0 : err;
+	}
+	err = env_fstat(file, &st);
+	if (err == 0 && st.size > size - start) {
+		err = env_ftruncate(file, size - start);
+	}
+	if (err == 0) {
+		err = env_fdatasync(file);
+	}
+	env_file_close(file);
+	return err;
+}
+
+static int first_resize(struct oss_object *obj, uint64_t size)
+{
+	struct env_stat st;
+	uint64_t want = OSS_HEADER_BYTES + u64_min(size, OSS_SEGMENT_BYTES);
+	int err = env_fstat(obj->file, &st);
+
+	if (err != 0) {
+		return err;
+	}
+	/* A size beyond the first segment is kept in the header: the file need not grow for it. */
+	if (size > OSS_SEGMENT_BYTES && st.size <= want) {
+		return 0;
+	}
+	return st.size == want ? 0 : env_ftruncate(obj->file, want);
+}
+
+static int segments_high_stat(struct oss *oss, struct oss_object *obj, uint64_t *ret_end)
+{
+	char *path = mem_alloc(LIM_PATH_MAX + 1);
+	uint64_t end = 0;
+	int err = 0;
+
+	if (path == NULL) {
+		return -NE_NOMEM;
+	}
+	obj->high_bytes = 0;
+	for (uint32_t k = 1; k <= obj->header.segment_last && err == 0; k++) {
+		struct env_stat st;
+
+		oss_object_path(oss, obj->data_fid, obj->stripe, k, path);
+		err = env_stat(oss->env, path, &st);
+		if (err == 0) {
+			obj->high_bytes += st.blocks;
+			end = st.size > 0 ? k * OSS_SEGMENT_BYTES + st.size : end;
+		} else if (err == -NE_NOENT) {
+			err = 0;
+		}
+	}
+	mem_free(path);
+	*ret_end = end;
+	return err;
+}
+
+int oss_segments_set_size(struct oss *oss, struct oss_object *obj, uint64_t size)
+{
+	uint32_t last = obj->header.segment_last;
+	struct env_stat st;
+	uint64_t end;
+	int err;
+
+	ASSERT(obj->exists && obj->exclusive);
+	err = env_fstat(obj->file, &st);
+	for (uint32_t k = last; k >= 1 && err == 0; k--) {
+		err = segment_cut(oss, obj, k, size);
+	}
+	if (err == 0) {
+		err = first_resize(obj, size);
+	}
+	if (err != 0) {
+		return err;
+	}
+	obj->header.size_min = size > OSS_SEGMENT_BYTES ? size : 0;
+	obj->header.segment_last =
+		(uint32_t)u64_min(last, size == 0 ? 0 : (size - 1) / OSS_SEGMENT_BYTES);
+	err = oss_header_write(obj->file, &obj->header);
+	if (err == 0) {
+		/* A truncate is the MDT's event: it stamps it itself. */
+		err = env_file_utime(obj->file, st.mtime_ns);
+	}
+	if (err == 0) {
+		obj->size = size;
+		err = segments_high_stat(oss, obj, &end);
+	}
+	return err;
+}
+
+int oss_segments_sync(struct oss *oss, struct oss_object *obj)
+{
+	int err = env_fdatasync(obj->file);
+
+	for (uint32_t k = 1; k <= obj->header.segment_last && err == 0; k++) {
+		struct env_file *file = NULL;
+
+		err = segment_open(oss, obj, k, ENV_OPEN_READ | ENV_OPEN_WRITE, &file);
+		if (err == -NE_NOENT) {
+			err = 0;
+			continue;
+		}
+		if (err == 0) {
+			err = env_fdatasync(file);
+			env_file_close(file);
+		}
+	}
+	return err;
+}
+
+int oss_segments_unlink(struct oss *oss, struct oss_object *obj)
+{
+	int err = 0;
+
+	ASSERT(obj->exclusive);
+	for (uint32_t k = obj->header.segment_last; k >= 1 && err == 0; k--) {
+		err = segment_unlink(oss, obj, k);
+	}
+	return err != 0 ? err : segment_unlink(oss, obj, 0);
+}
+
+int oss_segments_load(struct oss *oss, struct oss_object *obj)
+{
+	struct env_stat st;
+	uint64_t end = 0;
+	int err = env_fstat(obj->file, &st);
+
+	ASSERT(obj->file != NULL);
+	if (err == 0) {
+		err = segments_high_stat(oss, obj, &end);
+	}
+	if (err != 0) {
+		return err;
+	}
+	if (st.size > OSS_HEADER_BYTES) {
+		end = u64_max(end, st.size - OSS_HEADER_BYTES);
+	}
+	obj->size = u64_max(end, obj->header.size_min);
+	return 0;
+}
