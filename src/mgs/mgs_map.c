@@ -110,7 +110,7 @@ static int register_locked(struct mgs *mgs, struct mgs_target *t)
 			return -NE_FOREIGN;
 		}
 		if (t->epoch < have->epoch) {
-			return -NE_STALE_EPOCH;
+			return -NE_OLD_EPOCH;
 		}
 		/* What an administrator set stays. */
 		t->state |= have->state;
