@@ -85,7 +85,8 @@ struct rpc_op_stats {
 	uint64_t latency_ns_sum;
 	uint64_t latency_ns_max;
 	uint64_t bulk_bytes; /* both directions */
-	uint64_t hist[RPC_HIST_BUCKETS]; /* bucket i: latency < 1 us << i; the last: all longer ones */
+	uint64_t hist
+		[RPC_HIST_BUCKETS]; /* bucket i: latency < 1 us << i; the last: all longer ones */
 };
 
 struct rpc_stats;
@@ -153,7 +154,8 @@ struct rpc_session_info {
 	uint32_t lease_term_ms;
 	int64_t server_realtime_ns; /* at HELLO */
 	uint64_t server_realtime_at_ns; /* env_now of that moment */
-	char boot_id[65]; /* of the server's host, "" unknown: what it had in memory is there if equal */
+	char boot_id
+		[65]; /* of the server's host, "" unknown: what it had in memory is there if equal */
 };
 
 /* NEW, RESUMED, RECOVERING: called while the session is RECOVERING, in a fiber of its own: it may yield
@@ -205,7 +207,8 @@ int rpc_session_error(const struct rpc_session *session);
 
 enum rpc_call_flags {
 	RPC_CALL_URGENT = 1, /* class urgent even if the operation is not */
-	RPC_CALL_NO_RETRY = 2, /* RETRY and the like are returned, a broken connection is -NE_CONNLOST */
+	RPC_CALL_NO_RETRY =
+		2, /* RETRY and the like are returned, a broken connection is -NE_CONNLOST */
 	RPC_CALL_RECOVERY = 4, /* flows while the session recovers */
 	RPC_CALL_REPEATABLE = 8, /* harmless if executed twice: resent even on a new session */
 	RPC_CALL_NO_INTR = 16, /* env_interrupt does not end it */
@@ -334,6 +337,7 @@ struct rpc_server_limits {
 	uint32_t bulk_credit_bytes; /* [8 MiB] bulk on the way per connection */
 	uint64_t bulk_total_bytes; /* [256 MiB] of received bulk, all connections */
 	uint64_t message_total_bytes; /* [64 MiB] of bodies and replies, all connections */
+	uint64_t slot_total_bytes; /* [256 MiB] of remembered replies; beyond, no new sessions */
 	uint64_t handshake_ns; /* [10 s] from accept to the end of HELLO */
 	uint64_t partial_ns; /* [20 s] without progress within a message */
 	uint64_t silent_ns; /* [120 s] connection or session */
@@ -351,7 +355,8 @@ struct rpc_server_opts {
 
 _check_ int rpc_server_new(const struct rpc_server_opts *opts, struct rpc_server **ret_server);
 /* Starts to listen; the address bound is written to ret_addr. Any number of times. */
-_check_ int rpc_server_listen(struct rpc_server *server, const char *addr, char *ret_addr, size_t cap);
+_check_ int rpc_server_listen(
+	struct rpc_server *server, const char *addr, char *ret_addr, size_t cap);
 /* Stops listening, cuts all connections, waits for all handlers, closes all exports (SHUTDOWN). */
 _yields_ void rpc_server_stop(struct rpc_server *server);
 /* After stop. Accepts NULL. */
@@ -362,12 +367,14 @@ struct rpc_server_stats {
 	uint64_t accepted; /* connections */
 	uint64_t refused; /* connections beyond a limit */
 	uint64_t auth_failed;
-	uint64_t cut; /* connections ended for what came over them: malformed, forged, out of order */
+	uint64_t
+		cut; /* connections ended for what came over them: malformed, forged, out of order */
 	uint64_t retries; /* requests answered RETRY for want of room */
 	uint64_t duplicates; /* requests answered from their slot or by the one that ran */
 	uint64_t dropped_old; /* requests of connections that were history */
-	uint64_t message_bytes; /* in memory now: requests, replies, slots */
+	uint64_t message_bytes; /* in memory now: requests, replies */
 	uint64_t message_bytes_max;
+	uint64_t slot_bytes; /* remembered replies */
 	uint64_t bulk_bytes;
 	uint64_t bulk_bytes_max;
 	unsigned conns;

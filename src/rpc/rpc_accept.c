@@ -50,8 +50,8 @@ static void greet_sent(struct rpc_out *out, int result)
 	env_wake_all(g->conn->server->env, &g->sent_q);
 }
 
-static int greet_send(struct greet *g, const struct wire_header *request, int status,
-	const struct rpc_buf *body)
+static int greet_send(
+	struct greet *g, const struct wire_header *request, int status, const struct rpc_buf *body)
 {
 	struct wire_header *h = &g->out.header;
 
@@ -74,12 +74,12 @@ static int greet_send(struct greet *g, const struct wire_header *request, int st
 	return g->sent_result;
 }
 
-static int greet_recv(struct greet *g, uint16_t op, struct rpc_buf *body,
-	struct wire_header *ret_header)
+static int greet_recv(
+	struct greet *g, uint16_t op, struct rpc_buf *body, struct wire_header *ret_header)
 {
 	struct rpc_server *server = g->conn->server;
-	int rc = rpc_conn_recv_header(g->conn->conn,
-		g->conn->since_ns + server->lim.handshake_ns, ret_header);
+	int rc = rpc_conn_recv_header(
+		g->conn->conn, g->conn->since_ns + server->lim.handshake_ns, ret_header);
 
 	if (rc != 0) {
 		return rc;
@@ -226,12 +226,12 @@ static bool identity_same_holder(const struct rpc_identity *a, const struct rpc_
 		strcmp(a->subdir, b->subdir) == 0;
 }
 
-static int peer_get(struct rpc_server *server, const struct rpc_identity *id,
-	struct rpc_peer **ret_peer)
+static int peer_get(
+	struct rpc_server *server, const struct rpc_identity *id, struct rpc_peer **ret_peer)
 {
 	struct rpc_peer *peer;
 
-	LIST_FOREACH(it, &server->peers) {
+	LIST_FOREACH (it, &server->peers) {
 		peer = list_entry(it, struct rpc_peer, link);
 		if (!identity_same_holder(&peer->id, id)) {
 			continue;
@@ -276,10 +276,10 @@ static void peer_limit(struct rpc_peer *peer)
 {
 	unsigned count = 0;
 
-	LIST_FOREACH(it, &peer->conns) {
+	LIST_FOREACH (it, &peer->conns) {
 		count++;
 	}
-	LIST_FOREACH(it, &peer->conns) {
+	LIST_FOREACH (it, &peer->conns) {
 		struct sconn *conn = list_entry(it, struct sconn, peer_link);
 
 		if (count <= RPC_PEER_CONNS_MAX) {

@@ -26,8 +26,8 @@ static enum flow flow_of(const struct rpc_call *call, const struct wire_op *op)
 }
 
 /* Makes the request out of the call. */
-static int call_prepare(struct rpc_client *client, struct rpc_call *call,
-	struct rpc_pending **ret_pending)
+static int call_prepare(
+	struct rpc_client *client, struct rpc_call *call, struct rpc_pending **ret_pending)
 {
 	const struct wire_op *op = wire_op_find(call->op);
 	uint64_t bulk = rpc_iov_len(call->bulk_out, call->bulk_out_count);
@@ -304,8 +304,7 @@ int rpc_call_wait(struct rpc_call *call)
 	s->calls--;
 	call->session = NULL;
 	now = env_now(s->client->env);
-	rpc_stats_add(s->client->stats, wire_op_find(call->op), call->status,
-		now - call->start_ns,
+	rpc_stats_add(s->client->stats, wire_op_find(call->op), call->status, now - call->start_ns,
 		call->bulk_in_len + rpc_iov_len(call->bulk_out, call->bulk_out_count));
 	return call->status;
 }

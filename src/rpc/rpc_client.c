@@ -114,7 +114,7 @@ void rpc_client_incarnation_set(struct rpc_client *client, uint32_t incarnation)
 	ASSERT(incarnation >= client->incarnation);
 	client->incarnation = incarnation;
 	/* The new one is said in HELLO. */
-	LIST_FOREACH_SAFE(it, &client->links) {
+	LIST_FOREACH_SAFE (it, &client->links) {
 		lconn_break(&list_entry(it, struct rpc_link, link)->control, -NE_SHUTDOWN);
 	}
 }
@@ -125,7 +125,7 @@ void client_map_seen(struct rpc_client *client, uint32_t map_version)
 		return;
 	}
 	client->map_version = map_version;
-	LIST_FOREACH_SAFE(it, &client->sessions) {
+	LIST_FOREACH_SAFE (it, &client->sessions) {
 		struct rpc_session *s = list_entry(it, struct rpc_session, all);
 
 		if (s->on_event != NULL) {
@@ -242,13 +242,13 @@ static void tick_fiber(void *arg)
 		uint64_t until = env_now(client->env) + client->ping_idle_ns / 3;
 
 		(void)env_wait(client->env, &client->tick, until, ENV_WAIT_PLAIN);
-		LIST_FOREACH_SAFE(it, &client->links) {
+		LIST_FOREACH_SAFE (it, &client->links) {
 			struct rpc_link *link = list_entry(it, struct rpc_link, link);
 
 			tick_lconn(client, &link->control);
 			tick_lconn(client, &link->bulk);
 		}
-		LIST_FOREACH_SAFE(it, &client->sessions) {
+		LIST_FOREACH_SAFE (it, &client->sessions) {
 			struct rpc_session *s = list_entry(it, struct rpc_session, all);
 
 			if (s->active && s->state == RPC_SESSION_DISCONNECTED) {

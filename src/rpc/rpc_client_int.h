@@ -50,7 +50,8 @@ enum flow {
 struct rpc_pending {
 	struct list link;
 	struct rpc_client *client;
-	struct rpc_session *session; /* NULL: sent directly on a connection, by the rpc module itself */
+	struct rpc_session
+		*session; /* NULL: sent directly on a connection, by the rpc module itself */
 	struct rpc_call *call; /* NULL: a ghost */
 	const struct wire_op *op;
 	enum pending_state state;
@@ -113,6 +114,7 @@ struct rpc_lconn {
 	struct rpc_conn *conn; /* NULL: none */
 	bool dialing; /* a fiber makes one */
 	bool dead; /* conn is broken and being taken down */
+	uint32_t generation; /* of conn, or of the one being made */
 	uint32_t credit; /* bulk bytes that may be sent now */
 	uint32_t credit_max;
 	uint32_t unacked; /* bytes of requests sent and not answered */

@@ -21,8 +21,8 @@
 #include "base/crc32c.h"
 #include "wire/gen/wire.h"
 
-int rpc_conn_new(struct env *env, struct env_conn *stream, uint64_t partial_ns,
-	struct rpc_conn **ret_conn)
+int rpc_conn_new(
+	struct env *env, struct env_conn *stream, uint64_t partial_ns, struct rpc_conn **ret_conn)
 {
 	struct rpc_conn *conn = mem_zalloc(sizeof(*conn));
 
@@ -111,8 +111,8 @@ static void conn_iv(uint64_t count, uint8_t iv[CRYPTO_IV_LEN])
 /* Puts crc and mac into the header's bytes. */
 static int conn_seal(struct rpc_conn *conn, struct rpc_out *out)
 {
-	struct span parts[2] = {span_of(out->bytes, WIRE_HEADER_SIZE),
-		span_of(out->body, out->header.body_len)};
+	struct span parts[2] = {
+		span_of(out->bytes, WIRE_HEADER_SIZE), span_of(out->body, out->header.body_len)};
 	uint8_t iv[CRYPTO_IV_LEN];
 	uint8_t mac[CRYPTO_TAG_LEN];
 	int rc;
@@ -198,8 +198,7 @@ static unsigned conn_gather(struct rpc_conn *conn, unsigned *ret_iov, unsigned *
 		iov = conn_put_iov(conn, iov, out->bytes, WIRE_HEADER_SIZE);
 		iov = conn_put_iov(conn, iov, out->body, out->header.body_len);
 		while (i < out->bulk_count && iov < RPC_IOV_MAX - 2 * RPC_BATCH_MAX) {
-			iov = conn_put_iov(
-				conn, iov, out->bulk[i].iov_base, out->bulk[i].iov_len);
+			iov = conn_put_iov(conn, iov, out->bulk[i].iov_base, out->bulk[i].iov_len);
 			i++;
 		}
 		*ret_rest = i < out->bulk_count ? i : 0;
@@ -352,7 +351,8 @@ static int conn_recv(struct rpc_conn *conn, void *dst, uint32_t len, uint64_t de
 	if (have == len) {
 		return 0;
 	}
-	rc = env_recv(conn->stream, (uint8_t *)dst + have, len - have, len - have, deadline_ns, &got);
+	rc = env_recv(
+		conn->stream, (uint8_t *)dst + have, len - have, len - have, deadline_ns, &got);
 	if (got > 0) {
 		conn->rx_last_ns = env_now(conn->env);
 	}
@@ -369,8 +369,7 @@ int rpc_conn_recv_header(
 	}
 	rc = conn_fill(conn, 1, idle_deadline_ns);
 	if (rc == 0) {
-		rc = conn_fill(conn, WIRE_HEADER_SIZE,
-			env_now(conn->env) + conn->partial_ns);
+		rc = conn_fill(conn, WIRE_HEADER_SIZE, env_now(conn->env) + conn->partial_ns);
 	}
 	if (rc != 0) {
 		return rc;
@@ -398,8 +397,7 @@ static int conn_verify_mac(
 	return crypto_gmac_verify(&conn->rx_mac, iv, parts, 2, header->mac);
 }
 
-int rpc_conn_recv_body(
-	struct rpc_conn *conn, const struct wire_header *header, struct rpc_buf *buf)
+int rpc_conn_recv_body(struct rpc_conn *conn, const struct wire_header *header, struct rpc_buf *buf)
 {
 	uint8_t raw[WIRE_HEADER_SIZE];
 	int rc;
@@ -413,8 +411,8 @@ int rpc_conn_recv_body(
 	}
 	buf->len = header->body_len;
 	if (header->body_len > 0) {
-		rc = conn_recv(conn, buf->ptr, header->body_len,
-			env_now(conn->env) + conn->partial_ns);
+		rc = conn_recv(
+			conn, buf->ptr, header->body_len, env_now(conn->env) + conn->partial_ns);
 		if (rc != 0) {
 			return rc;
 		}

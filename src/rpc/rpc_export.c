@@ -18,7 +18,7 @@
 
 struct rpc_service *service_find(struct rpc_server *server, uint32_t code)
 {
-	LIST_FOREACH(it, &server->services) {
+	LIST_FOREACH (it, &server->services) {
 		struct rpc_service *service = list_entry(it, struct rpc_service, link);
 
 		if (service->code == code) {
@@ -58,7 +58,7 @@ int slot_store(struct rpc_server *server, struct server_slot *slot, struct span 
 		if (mem == NULL) {
 			return -NE_NOMEM;
 		}
-		server->message_bytes += cap - slot->reply_cap;
+		server->slot_bytes += cap - slot->reply_cap;
 		slot->reply = mem;
 		slot->reply_cap = cap;
 	}
@@ -112,7 +112,7 @@ static void export_free(struct rpc_export *exp)
 	ASSERT(exp->state == EXPORT_OPENING || exp->state == EXPORT_CLOSED);
 	for (unsigned i = 0; i < LIM_SLOTS; i++) {
 		ASSERT(exp->slot[i].busy == NULL);
-		server->message_bytes -= exp->slot[i].reply_cap;
+		server->slot_bytes -= exp->slot[i].reply_cap;
 		mem_free(exp->slot[i].reply);
 	}
 	list_del(&exp->peer_link);
@@ -131,7 +131,7 @@ void export_close(struct rpc_export *exp, enum rpc_close_reason reason)
 	exp->state = EXPORT_CLOSING;
 	exp->close_reason = reason;
 	exp->control = NULL;
-	LIST_FOREACH_SAFE(it, &exp->requests) {
+	LIST_FOREACH_SAFE (it, &exp->requests) {
 		serve_cancel(list_entry(it, struct rpc_req, exp_link));
 	}
 	server_janitor_wake(exp->service->server);
@@ -160,7 +160,7 @@ static bool cut_old(struct rpc_export *exp)
 {
 	bool busy = false;
 
-	LIST_FOREACH_SAFE(it, &exp->requests) {
+	LIST_FOREACH_SAFE (it, &exp->requests) {
 		struct rpc_req *r = list_entry(it, struct rpc_req, exp_link);
 
 		if (!req_is_old(r, exp->generation_min) || r->pub.op->op == W_OP_SESSION_OPEN) {
@@ -219,7 +219,7 @@ static bool same_client(const struct rpc_identity *a, const struct rpc_identity 
 static struct rpc_export *export_of_client(
 	struct rpc_service *service, const struct rpc_identity *id)
 {
-	LIST_FOREACH(it, &service->all) {
+	LIST_FOREACH (it, &service->all) {
 		struct rpc_export *exp = list_entry(it, struct rpc_export, all);
 
 		if (same_client(&exp->peer->id, id)) {
@@ -229,16 +229,21 @@ static struct rpc_export *export_of_client(
 	return NULL;
 }
 
-/* Ends what the client had before; waits until the service knows. */
-static int replace_old(struct rpc_service *service, struct rpc_peer *peer)
+/* Ends what the client had before; waits until the service knows. A delayed request of a connection
+ * that is history does not end what came after it. */
+static int replace_old(struct rpc_service *service, struct sconn *conn)
 {
 	struct rpc_server *server = service->server;
+	struct rpc_peer *peer = conn->peer;
 	uint64_t deadline = env_now(server->env) + RPC_CUT_NS;
 	struct rpc_export *old;
 
 	while ((old = export_of_client(service, &peer->id)) != NULL) {
 		if (old->state == EXPORT_OPENING) {
 			return -NE_RETRY;
+		}
+		if ((int32_t)(conn->generation - old->generation_min) < 0) {
+			return -NE_STALE;
 		}
 		export_close(old, RPC_CLOSE_REPLACED);
 		if (env_wait(server->env, &server->quiet, deadline, ENV_WAIT_PLAIN) ==
@@ -279,12 +284,12 @@ static int open_new(struct rpc_service *service, struct rpc_req *req, uint64_t w
 	struct rpc_open_reply *ret_facts, struct rpc_export **ret_exp)
 {
 	struct rpc_export *exp;
-	int rc = replace_old(service, req->conn->peer);
+	int rc = replace_old(service, req->conn);
 
 	if (rc != 0) {
 		return rc;
 	}
-	if (service->server->message_bytes > service->server->lim.message_total_bytes) {
+	if (service->server->slot_bytes > service->server->lim.slot_total_bytes) {
 		return -NE_RETRY;
 	}
 	exp = export_new(service, req->conn->peer);
@@ -426,7 +431,8 @@ static void push_done(struct rpc_out *out, int result _unused_)
 	mem_free(push);
 }
 
-static void push_header(const struct rpc_export *exp, const struct wire_op *op, struct push_out *push)
+static void push_header(
+	const struct rpc_export *exp, const struct wire_op *op, struct push_out *push)
 {
 	struct wire_header *h = &push->out.header;
 	struct rpc_service_state state = {.epoch = 0};

@@ -215,7 +215,7 @@ void session_kick(struct rpc_session *s, enum rpc_send_how how)
 
 void link_kick(struct rpc_link *link)
 {
-	LIST_FOREACH_SAFE(it, &link->sessions) {
+	LIST_FOREACH_SAFE (it, &link->sessions) {
 		session_kick(list_entry(it, struct rpc_session, link), RPC_SEND_BEHIND);
 	}
 }
@@ -265,7 +265,8 @@ static void ghost_strip(struct rpc_pending *p)
 void pending_abandon(struct rpc_pending *p, int status)
 {
 	bool fate_open = p->slot >= 0 && p->op->modifies && p->sent_once &&
-		(p->state == PENDING_SENT || p->state == PENDING_UNSENT);
+		(p->state == PENDING_SENT || p->state == PENDING_UNSENT ||
+			p->state == PENDING_DELAYED);
 	struct rpc_call *call = p->call;
 
 	ASSERT(call != NULL && !p->out_busy && p->state != PENDING_RECV);
@@ -281,10 +282,14 @@ void pending_abandon(struct rpc_pending *p, int status)
 	}
 	p->call = NULL;
 	call->pending = NULL;
-	if (p->state == PENDING_UNSENT) {
-		ghost_strip(p);
+	if (p->state == PENDING_DELAYED) {
+		flow_submit(p);
 	}
 	env_wake_all(p->client->env, &p->waitq);
+	if (p->state == PENDING_UNSENT) {
+		ghost_strip(p);
+		session_kick(p->session, RPC_SEND_BEHIND);
+	}
 }
 
 static void requeue_one(struct rpc_pending *p)
@@ -314,7 +319,7 @@ void flow_requeue(struct rpc_lconn *lc)
 	while ((it = list_pop_front(&lc->direct)) != NULL) {
 		pending_complete(list_entry(it, struct rpc_pending, link), -NE_CONNLOST);
 	}
-	LIST_FOREACH_SAFE(sit, &lc->link->sessions) {
+	LIST_FOREACH_SAFE (sit, &lc->link->sessions) {
 		struct rpc_session *s = list_entry(sit, struct rpc_session, link);
 
 		/* From the back, to the front: the order of sending is kept. */
@@ -331,7 +336,7 @@ void flow_requeue(struct rpc_lconn *lc)
 
 void flow_fail_recovery(struct rpc_session *s)
 {
-	LIST_FOREACH_SAFE(it, &s->unsent[FLOW_RECOVERY]) {
+	LIST_FOREACH_SAFE (it, &s->unsent[FLOW_RECOVERY]) {
 		struct rpc_pending *p = list_entry(it, struct rpc_pending, link);
 
 		if (p->call != NULL && !p->out_busy) {
@@ -342,7 +347,7 @@ void flow_fail_recovery(struct rpc_session *s)
 
 static void fail_list(struct list *head, int status)
 {
-	LIST_FOREACH_SAFE(it, head) {
+	LIST_FOREACH_SAFE (it, head) {
 		struct rpc_pending *p = list_entry(it, struct rpc_pending, link);
 
 		if (p->state != PENDING_RECV) {
@@ -369,6 +374,7 @@ static void resume_one(struct rpc_pending *p, bool resumed, uint32_t server_seq)
 	bool repeatable = p->call != NULL && (p->call->flags & RPC_CALL_REPEATABLE) != 0;
 
 	if (!p->op->modifies) {
+		s->slot[p->slot].seq = server_seq;
 		flow_slot_release(p, false);
 		return;
 	}
@@ -401,10 +407,11 @@ void flow_resume(struct rpc_session *s, bool resumed, const struct wire_view *se
 
 		if (p == NULL) {
 			s->slot[i].seq = seq;
-		} else if (p->state == PENDING_UNSENT) {
+		} else if (p->state == PENDING_UNSENT || p->state == PENDING_DELAYED) {
 			resume_one(p, resumed, seq);
-		} else if (!resumed) {
-			s->slot[i].seq = 0; /* its reply will not count: sent_session differs */
+		} else if (!resumed || !p->op->modifies) {
+			/* Of an old session its reply will not count: sent_session differs. */
+			s->slot[i].seq = seq;
 		}
 	}
 	s->slots_free = 0;

@@ -98,6 +98,7 @@ static int hello_first(struct hello *h, uint64_t deadline_ns)
 	int rc;
 
 	client->generation++;
+	h->lc->generation = client->generation;
 	h->req.version_min = W_PROTOCOL_VERSION;
 	h->req.version_max = W_PROTOCOL_VERSION;
 	h->req.features = RPC_FEATURES;

@@ -111,8 +111,8 @@ struct rpc_conn {
 };
 
 /* Takes the stream, also on failure. */
-_check_ int rpc_conn_new(struct env *env, struct env_conn *stream, uint64_t partial_ns,
-	struct rpc_conn **ret_conn);
+_check_ int rpc_conn_new(
+	struct env *env, struct env_conn *stream, uint64_t partial_ns, struct rpc_conn **ret_conn);
 /* Breaks it, waits for its users, frees. No receiver may be left. Accepts NULL. */
 _yields_ void rpc_conn_free(struct rpc_conn *conn);
 /* The first reason counts. Queued messages are done with it by their sender or here. */

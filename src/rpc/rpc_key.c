@@ -114,8 +114,8 @@ static int proof_make(const uint8_t secret[RPC_KEY_BYTES], const char *label, st
 	return crypto_hmac(span_of(secret, RPC_KEY_BYTES), data, 6, ret_proof);
 }
 
-int rpc_proofs_make(const uint8_t secret[RPC_KEY_BYTES], struct span hello,
-	struct span hello_reply, struct rpc_proofs *ret_proofs)
+int rpc_proofs_make(const uint8_t secret[RPC_KEY_BYTES], struct span hello, struct span hello_reply,
+	struct rpc_proofs *ret_proofs)
 {
 	int rc = proof_make(secret, "nacre server proof 1", hello, hello_reply, ret_proofs->server);
 
@@ -210,7 +210,8 @@ static int tag_get(struct span *text, const char *tag, const char *family)
 
 static struct span text_trim(const char *text, size_t len)
 {
-	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r' || text[len - 1] == ' ')) {
+	while (len > 0 &&
+		(text[len - 1] == '\n' || text[len - 1] == '\r' || text[len - 1] == ' ')) {
 		len--;
 	}
 	return span_of(text, len);
@@ -266,7 +267,8 @@ static int key_get(struct span text, uint8_t *claims_bytes, struct rpc_key *ret_
 		hex_get(&text, crc, sizeof(crc)) != (int)sizeof(crc) || text.len != 0) {
 		return -NE_INVAL;
 	}
-	if (le32_load(crc) != crc32c(crc32c(0, claims_bytes, (size_t)len), secret, sizeof(secret))) {
+	if (le32_load(crc) !=
+		crc32c(crc32c(0, claims_bytes, (size_t)len), secret, sizeof(secret))) {
 		return -NE_CHECKSUM;
 	}
 	rc = w_key_claims_decode(&claims, claims_bytes, (size_t)len);

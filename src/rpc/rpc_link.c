@@ -28,7 +28,7 @@ struct rpc_link *link_get(struct rpc_client *client, const struct rpc_addrs *add
 	struct rpc_link *link;
 
 	ASSERT(addrs->count > 0 && addrs->count <= LIM_ADDRS_MAX);
-	LIST_FOREACH(it, &client->links) {
+	LIST_FOREACH (it, &client->links) {
 		link = list_entry(it, struct rpc_link, link);
 		if (memcmp(&link->addrs, addrs, sizeof(*addrs)) == 0) {
 			link->refs++;
@@ -116,7 +116,8 @@ static void link_log_lost(struct rpc_lconn *lc, int reason)
 		return;
 	}
 	if (reason == -NE_CONNLOST) {
-		log_info("rpc", "connection lost addr=%s kind=%s", addr, w_conn_kind_name(lc->kind));
+		log_info(
+			"rpc", "connection lost addr=%s kind=%s", addr, w_conn_kind_name(lc->kind));
 	} else {
 		log_warn("rpc", "connection given up addr=%s kind=%s reason=%s", addr,
 			w_conn_kind_name(lc->kind), ne_name(reason));
@@ -139,7 +140,7 @@ static void lconn_fiber(void *arg)
 	lc->dead = true;
 	if (lc->kind == W_CONN_KIND_CONTROL) {
 		lconn_break(&link->bulk, -NE_SHUTDOWN);
-		LIST_FOREACH_SAFE(it, &link->sessions) {
+		LIST_FOREACH_SAFE (it, &link->sessions) {
 			session_lost(list_entry(it, struct rpc_session, link), -NE_CONNLOST);
 		}
 	}
@@ -228,8 +229,10 @@ static int lconn_adopt(
 	struct rpc_link *link = lc->link;
 	int rc;
 
+	/* Bulk follows control: what is older, the server takes for history. */
 	if (lc->kind == W_CONN_KIND_BULK &&
-		(!lconn_up(&link->control) || !uuid_eq(link->server, hello->server))) {
+		(!lconn_up(&link->control) || !uuid_eq(link->server, hello->server) ||
+			(int32_t)(lc->generation - link->control.generation) < 0)) {
 		return -NE_CONNLOST;
 	}
 	lc->conn = conn;

@@ -84,6 +84,19 @@ static int slot_duplicate(struct rpc_req *req, struct rpc_export *exp, struct se
 	return 0;
 }
 
+/* The request is still being received on an older connection, which is dead without our knowing: it is cut,
+ * and what it brought is forgotten. The export stays, because req is one of its requests. */
+static void slot_cut_older(struct rpc_req *req, struct server_slot *slot)
+{
+	struct env *env = req->server->env;
+
+	while (slot->busy != NULL && slot->busy->state == REQ_RECEIVING &&
+		(int32_t)(slot->busy->conn->generation - req->conn->generation) < 0) {
+		sconn_break(slot->busy->conn, -NE_CONNLOST);
+		(void)env_wait(env, &req->server->quiet, ENV_FOREVER, ENV_WAIT_PLAIN);
+	}
+}
+
 /* 0: *ret_verdict; else the connection is cut. */
 static int slot_check(struct rpc_req *req, struct rpc_export *exp, enum verdict *ret_verdict)
 {
@@ -101,10 +114,18 @@ static int slot_check(struct rpc_req *req, struct rpc_export *exp, enum verdict 
 	if (unlikely(rpc_canary_slots_off) && slot->busy == NULL) {
 		slot->seq = h->sequence - 1;
 	}
+	slot_cut_older(req, slot);
 	if (h->sequence == slot->seq) {
 		req->server->stats.duplicates++;
 		*ret_verdict = VERDICT_ANSWERED;
 		return slot_duplicate(req, exp, slot);
+	}
+	if ((int32_t)(h->sequence - slot->seq) < 0) {
+		/* A delayed copy, from a bulk connection that was replaced: long answered (RULES B5). */
+		req->server->stats.dropped_old++;
+		*ret_verdict = VERDICT_ANSWERED;
+		serve_drop(req);
+		return 0;
 	}
 	if (h->sequence != slot->seq + 1 || slot->busy != NULL) {
 		return -NE_BADSLOT;
@@ -246,8 +267,8 @@ static int refuse(struct rpc_req *req, struct sconn *conn, int status)
 
 static int recv_own(struct rpc_req *req, struct sconn *conn)
 {
-	if (req->header.bulk_len != 0 || (req->pub.op->class == W_MSG_CLASS_CONTROL &&
-						 conn->kind != W_CONN_KIND_CONTROL)) {
+	if (req->header.bulk_len != 0 ||
+		(req->pub.op->class == W_MSG_CLASS_CONTROL && conn->kind != W_CONN_KIND_CONTROL)) {
 		serve_drop(req);
 		return -NE_BADMSG;
 	}
@@ -269,11 +290,13 @@ static int recv_accepted(struct rpc_req *req, struct rpc_export *exp)
 	int rc;
 
 	slot_accept(req, exp);
-	req->state = REQ_RECEIVING;
-	list_push_back(&exp->requests, &req->exp_link);
 	rc = recv_bulk(req);
 	if (rc != 0 || generation_is_old(req, exp) || exp->state != EXPORT_OPEN) {
 		serve_slot_rollback(req);
+		if (rc == 0 && exp->state != EXPORT_OPEN) {
+			serve_answer(req, exp->fenced ? -NE_FENCED : -NE_NOSESSION);
+			return 0;
+		}
 		if (rc == -NE_CHECKSUM) {
 			serve_answer(req, rc);
 			return 0;
@@ -302,6 +325,8 @@ static int recv_for_export(struct rpc_req *req, struct sconn *conn)
 	}
 	export_touch(exp);
 	req_publish(req, exp);
+	req->state = REQ_RECEIVING;
+	list_push_back(&exp->requests, &req->exp_link);
 	rc = slot_check(req, exp, &verdict);
 	if (rc != 0) {
 		serve_answer(req, rc);
@@ -310,31 +335,38 @@ static int recv_for_export(struct rpc_req *req, struct sconn *conn)
 	if (verdict == VERDICT_ANSWERED) {
 		return skip_bulk(conn, &h);
 	}
-	if (!serve_has_room(req->server, req->group)) {
+	if (!serve_has_room(req->server, req->group) ||
+		(req->group == GROUP_NORMAL &&
+			conn->requests > req->server->lim.conn_requests_max)) {
 		req->server->stats.retries++;
 		return refuse(req, conn, -NE_RETRY);
 	}
 	return recv_accepted(req, exp);
 }
 
-/* Waits while the connection, or the server, has too much of ours in hand. */
+/* Waits while the connection, or the server, has too much of ours in hand. Before that, normal requests
+ * are answered "retry", so an urgent one does not stand behind a normal one that waits. */
 static int wait_for_room(struct sconn *conn, const struct wire_header *h)
 {
 	struct rpc_server *server = conn->server;
 	bool urgent = h->class == W_MSG_CLASS_URGENT || h->class == W_MSG_CLASS_CONTROL;
-	unsigned extra = urgent ? RPC_CONN_URGENT_EXTRA : 0;
+	unsigned requests_max = server->lim.conn_requests_max + RPC_CONN_EXTRA;
+	uint64_t need = sizeof(struct rpc_req) + h->body_len;
 	uint64_t max = server->lim.message_total_bytes;
 
 	max += urgent ? max / 4 : 0;
 	while (conn->conn->error == 0) {
-		if (conn->requests >= server->lim.conn_requests_max + extra) {
-			(void)env_wait(server->env, &conn->room, ENV_FOREVER, ENV_WAIT_PLAIN);
-		} else if (server->message_bytes + sizeof(struct rpc_req) + h->body_len > max) {
-			(void)env_wait(server->env, &server->room,
-				env_now(server->env) + 100 * NS_PER_MS, ENV_WAIT_PLAIN);
-		} else {
+		struct env_waitq *q = &server->room;
+
+		if (conn->requests >= requests_max) {
+			q = &conn->room;
+		} else if (server->message_bytes + need <= max &&
+			conn->message_bytes + need <= max / RPC_CONN_SHARE &&
+			conn->conn->queued < requests_max) {
 			return 0;
 		}
+		(void)env_wait(
+			server->env, q, env_now(server->env) + 100 * NS_PER_MS, ENV_WAIT_PLAIN);
 	}
 	return conn->conn->error;
 }

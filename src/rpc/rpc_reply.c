@@ -20,8 +20,8 @@ static uint32_t capacity_of(const struct rpc_call *call)
 }
 
 /* The reply's bulk into the caller's vectors; *ret_good tells whether its checksum fits. */
-static int recv_bulk(struct rpc_lconn *lc, struct rpc_pending *p, const struct wire_header *h,
-	bool *ret_good)
+static int recv_bulk(
+	struct rpc_lconn *lc, struct rpc_pending *p, const struct wire_header *h, bool *ret_good)
 {
 	uint64_t deadline = rpc_conn_bulk_deadline(lc->conn);
 	uint32_t left = h->bulk_len;
@@ -84,6 +84,22 @@ static void reply_resubmit(struct rpc_pending *p)
 	flow_submit(p);
 }
 
+/* The server does not know the session, or not this epoch. */
+static bool reply_lost(struct rpc_pending *p, int status, bool current)
+{
+	if (!current && p->slot >= 0 && (p->call->flags & RPC_CALL_REPEATABLE) == 0) {
+		return false; /* its fate was lost with the session it was sent in */
+	}
+	if (!current) {
+		flow_slot_release(p, false);
+	}
+	reply_resubmit(p);
+	if (current) {
+		session_lost(p->session, status);
+	}
+	return true;
+}
+
 /* True if the status was dealt with here. */
 static bool reply_status(struct rpc_pending *p, const struct wire_header *h, int status)
 {
@@ -108,11 +124,7 @@ static bool reply_status(struct rpc_pending *p, const struct wire_header *h, int
 		if (!retry || p->canceled || p->call == NULL) {
 			return false;
 		}
-		reply_resubmit(p);
-		if (current) {
-			session_lost(s, status);
-		}
-		return true;
+		return reply_lost(p, status, current);
 	case -NE_FENCED:
 		if (current) {
 			session_evicted(s);
@@ -160,20 +172,21 @@ static int reply_decode(struct rpc_pending *p, struct span body)
 	return p->op->reply->decode(call->reply, body.ptr, body.len);
 }
 
-/* Frees the slot, unless an earlier copy of the request may have been executed and this refusal, which the
- * server gave without looking at the slot, says nothing about it. */
+/* Frees the slot, unless the server refused without using it and an earlier copy of the request may still be
+ * on its way on a dead connection, or may have been executed: then only this request may use it. */
 static void reply_slot(struct rpc_pending *p, const struct wire_header *h, int status)
 {
 	struct rpc_session *s = p->session;
+	bool consumed;
 
 	if (s == NULL || p->slot < 0) {
 		return;
 	}
-	if (p->op->modifies && p->sends > 1 &&
-		(status == -NE_NOSESSION || status == -NE_STALE_EPOCH || status == -NE_NOTARGET)) {
+	consumed = p->sent_session == s->info.session && h->sequence == p->seq;
+	if (!consumed && status != 0 && p->op->modifies && p->sends > 1) {
 		return;
 	}
-	flow_slot_release(p, p->sent_session == s->info.session && h->sequence == p->seq);
+	flow_slot_release(p, consumed);
 }
 
 /* The reply is complete. An error costs the connection; p then waits to be sent again. */
@@ -245,7 +258,7 @@ static int recv_reply(struct rpc_lconn *lc, const struct wire_header *h)
 
 static struct rpc_session *session_of_push(struct rpc_lconn *lc, const struct wire_header *h)
 {
-	LIST_FOREACH(it, &lc->link->sessions) {
+	LIST_FOREACH (it, &lc->link->sessions) {
 		struct rpc_session *s = list_entry(it, struct rpc_session, link);
 
 		if (s->info.session == h->session && s->code == h->target) {

@@ -243,6 +243,42 @@ static int run_one(struct rpc_req *req)
 	return exp->service->ops->request(exp->service->ctx, &req->pub);
 }
 
+static unsigned group_max(const struct rpc_server *server, enum group group)
+{
+	return group == GROUP_URGENT ? server->lim.urgent_max : server->lim.handlers_max;
+}
+
+static struct rpc_req *queue_pop(struct rpc_server *server, enum group group)
+{
+	struct list *it = list_pop_front(&server->queue[group]);
+
+	if (it == NULL) {
+		return NULL;
+	}
+	ASSERT(server->queued[group] > 0);
+	server->queued[group]--;
+	return list_entry(it, struct rpc_req, link);
+}
+
+static void worker_fiber(void *arg);
+
+/* The handler has finished, its fiber will be sending, for as long as the client likes: its place goes to
+ * the next request of the queue, or becomes free. */
+static void worker_yield_place(struct rpc_server *server, enum group group)
+{
+	struct rpc_req *next = queue_pop(server, group);
+
+	if (next != NULL && server_spawn(server, "rpc-handler", worker_fiber, next) == 0) {
+		return;
+	}
+	if (next != NULL) {
+		list_push_front(&server->queue[group], &next->link);
+		server->queued[group]++;
+	}
+	ASSERT(server->running[group] > 0);
+	server->running[group]--;
+}
+
 static void worker_fiber(void *arg)
 {
 	struct rpc_req *req = arg;
@@ -250,7 +286,6 @@ static void worker_fiber(void *arg)
 	enum group group = req->group;
 
 	while (req != NULL) {
-		struct list *it;
 		int rc;
 
 		req->state = REQ_RUNNING;
@@ -259,21 +294,15 @@ static void worker_fiber(void *arg)
 		ASSERT(rc <= 0);
 		req->fiber = NULL;
 		env_interrupt_clear(server->env);
+		worker_yield_place(server, group);
 		serve_answer(req, rc);
-		it = list_pop_front(&server->queue[group]);
-		req = it != NULL ? list_entry(it, struct rpc_req, link) : NULL;
-		if (req != NULL) {
-			server->queued[group]--;
+		req = NULL;
+		if (server->running[group] < group_max(server, group)) {
+			req = queue_pop(server, group);
+			server->running[group] += req != NULL;
 		}
 	}
-	ASSERT(server->running[group] > 0);
-	server->running[group]--;
 	server_fiber_end(server);
-}
-
-static unsigned group_max(const struct rpc_server *server, enum group group)
-{
-	return group == GROUP_URGENT ? server->lim.urgent_max : server->lim.handlers_max;
 }
 
 bool serve_has_room(const struct rpc_server *server, enum group group)
@@ -295,12 +324,11 @@ static void run_cancel(struct rpc_req *req)
 {
 	const struct w_cancel_req *cancel = (const struct w_cancel_req *)req->body;
 	struct rpc_service *service = service_find(req->server, req->header.target);
-	struct rpc_export *exp =
-		service != NULL ? export_find(service, req->header.session) : NULL;
+	struct rpc_export *exp = service != NULL ? export_find(service, req->header.session) : NULL;
 	struct w_cancel_rep rep = {.found = false};
 
 	if (exp != NULL && exp->peer == req->conn->peer) {
-		LIST_FOREACH_SAFE(it, &exp->requests) {
+		LIST_FOREACH_SAFE (it, &exp->requests) {
 			struct rpc_req *r = list_entry(it, struct rpc_req, exp_link);
 
 			if (r->header.xid == cancel->xid) {

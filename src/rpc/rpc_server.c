@@ -60,11 +60,13 @@ struct rpc_req *req_new(struct sconn *conn, const struct wire_header *header)
 	req->rep.cap = 0;
 	req->server = server;
 	req->conn = conn;
-	conn->refs++;
+	req->home = conn;
+	conn->refs += 2;
 	req->header = *header;
 	req->start_ns = env_now(server->env);
 	req->bytes = sizeof(*req) + header->body_len;
 	server->message_bytes += req->bytes;
+	conn->message_bytes += req->bytes;
 	server->stats.message_bytes_max =
 		u64_max(server->stats.message_bytes_max, server->message_bytes);
 	return req;
@@ -87,7 +89,9 @@ void req_free(struct rpc_req *req)
 	rpc_buf_free(&req->in);
 	rpc_buf_free(&req->rep);
 	server->message_bytes -= req->bytes;
+	req->home->message_bytes -= req->bytes;
 	env_wake_all(server->env, &server->room);
+	sconn_unref(req->home);
 	sconn_unref(req->conn);
 	if (server->req_free_count < REQ_KEEP) {
 		list_push_front(&server->req_free, &req->link);
@@ -144,7 +148,7 @@ static void sconn_leave(struct sconn *conn)
 	struct rpc_conn *stream = conn->conn;
 
 	if (conn->peer != NULL) {
-		LIST_FOREACH(it, &conn->peer->exports) {
+		LIST_FOREACH (it, &conn->peer->exports) {
 			struct rpc_export *exp = list_entry(it, struct rpc_export, peer_link);
 
 			if (exp->control == conn) {
@@ -167,6 +171,7 @@ static void sconn_fiber(void *arg)
 	ASSERT(server->unauth_count > 0);
 	server->unauth_count--;
 	if (rc == 0) {
+		conn->conn->partial_ns = server->lim.partial_ns;
 		rc = sconn_receive(conn);
 	}
 	rpc_conn_break(conn->conn, rc);
@@ -196,7 +201,8 @@ static void server_accepted(struct rpc_server *server, struct env_conn *stream)
 		env_conn_close(stream);
 		return;
 	}
-	rc = rpc_conn_new(server->env, stream, server->lim.partial_ns, &conn->conn);
+	rc = rpc_conn_new(server->env, stream,
+		u64_min(server->lim.partial_ns, server->lim.handshake_ns), &conn->conn);
 	if (rc != 0) {
 		mem_free(conn);
 		return;
@@ -303,10 +309,10 @@ static void janitor_export(struct rpc_server *server, struct rpc_export *exp)
 /* One export that can be closed for good, or NULL. */
 static struct rpc_export *janitor_closing(struct rpc_server *server)
 {
-	LIST_FOREACH(sit, &server->services) {
+	LIST_FOREACH (sit, &server->services) {
 		struct rpc_service *service = list_entry(sit, struct rpc_service, link);
 
-		LIST_FOREACH(it, &service->all) {
+		LIST_FOREACH (it, &service->all) {
 			struct rpc_export *exp = list_entry(it, struct rpc_export, all);
 
 			if (exp->state == EXPORT_CLOSING && list_empty(&exp->requests)) {
@@ -321,13 +327,13 @@ static void janitor_round(struct rpc_server *server)
 {
 	struct rpc_export *exp;
 
-	LIST_FOREACH_SAFE(it, &server->conns) {
+	LIST_FOREACH_SAFE (it, &server->conns) {
 		janitor_conn(server, list_entry(it, struct sconn, link));
 	}
-	LIST_FOREACH(sit, &server->services) {
+	LIST_FOREACH (sit, &server->services) {
 		struct rpc_service *service = list_entry(sit, struct rpc_service, link);
 
-		LIST_FOREACH_SAFE(it, &service->all) {
+		LIST_FOREACH_SAFE (it, &service->all) {
 			janitor_export(server, list_entry(it, struct rpc_export, all));
 		}
 	}
@@ -378,6 +384,7 @@ static void limits_default(struct rpc_server_limits *l)
 	}
 	l->bulk_total_bytes = l->bulk_total_bytes != 0 ? l->bulk_total_bytes : 256 * MIB;
 	l->message_total_bytes = l->message_total_bytes != 0 ? l->message_total_bytes : 64 * MIB;
+	l->slot_total_bytes = l->slot_total_bytes != 0 ? l->slot_total_bytes : 256 * MIB;
 	l->handshake_ns = l->handshake_ns != 0 ? l->handshake_ns : 10 * NS_PER_S;
 	l->partial_ns = l->partial_ns != 0 ? l->partial_ns : 20 * NS_PER_S;
 	l->silent_ns = l->silent_ns != 0 ? l->silent_ns : 120 * NS_PER_S;
@@ -417,8 +424,8 @@ int rpc_server_new(const struct rpc_server_opts *opts, struct rpc_server **ret_s
 	server_init(server, opts);
 	server->pool = opts->bufpool;
 	if (server->pool == NULL) {
-		rc = bufpool_new(u64_max(server->lim.bulk_total_bytes, 8 * MIB), 8 * MIB,
-			&server->pool);
+		rc = bufpool_new(
+			u64_max(server->lim.bulk_total_bytes, 8 * MIB), 8 * MIB, &server->pool);
 		server->own_pool = rc == 0;
 	}
 	if (rc == 0) {
@@ -437,6 +444,7 @@ void rpc_server_stats(const struct rpc_server *server, struct rpc_server_stats *
 {
 	*ret_stats = server->stats;
 	ret_stats->message_bytes = server->message_bytes;
+	ret_stats->slot_bytes = server->slot_bytes;
 	ret_stats->bulk_bytes = server->bulk_bytes;
 	ret_stats->conns = server->conn_count;
 	ret_stats->unauthenticated = server->unauth_count;
@@ -454,7 +462,7 @@ void rpc_server_stop(struct rpc_server *server)
 
 		env_listener_close(TAKE_PTR(l->listener)); /* its fiber frees l */
 	}
-	LIST_FOREACH_SAFE(cit, &server->conns) {
+	LIST_FOREACH_SAFE (cit, &server->conns) {
 		sconn_break(list_entry(cit, struct sconn, link), -NE_SHUTDOWN);
 	}
 	while (!list_empty(&server->services)) {

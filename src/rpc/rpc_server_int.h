@@ -22,8 +22,11 @@
 #define RPC_PEER_CONNS_MAX 64
 /* Pushes of one connection that wait for the network. */
 #define RPC_PUSHES_MAX 256
-/* Urgent requests of one connection beyond conn_requests_max before it is cut. */
-#define RPC_CONN_URGENT_EXTRA 64
+/* Requests of one connection beyond conn_requests_max, of whatever class, before it is read no further:
+ * room for urgent ones, and for normal ones on their way to "retry". */
+#define RPC_CONN_EXTRA 64
+/* The part of message_total_bytes one connection may use. */
+#define RPC_CONN_SHARE 4
 /* The janitor's round. */
 #define RPC_JANITOR_NS (5 * NS_PER_S)
 /* How long opening a session waits for requests of older connections. */
@@ -56,6 +59,7 @@ struct rpc_server {
 	unsigned queued[GROUPS];
 	struct list queue[GROUPS];
 	uint64_t message_bytes;
+	uint64_t slot_bytes; /* replies that slots remember */
 	uint64_t bulk_bytes;
 	struct env_waitq room; /* message or bulk bytes were freed */
 	struct list req_free;
@@ -99,6 +103,7 @@ struct sconn {
 	unsigned refs;
 	unsigned requests; /* not answered */
 	uint32_t bulk_bytes; /* received, not answered */
+	uint64_t message_bytes; /* of its requests in memory */
 	unsigned pushes; /* queued */
 	uint64_t since_ns;
 	struct env_waitq room; /* requests went down */
@@ -171,6 +176,7 @@ struct rpc_req {
 	struct list exp_link; /* of the export */
 	struct rpc_server *server;
 	struct sconn *conn; /* where the answer goes; a reference */
+	struct sconn *home; /* where it came from, whose memory it uses; a reference */
 	struct wire_header header;
 	enum group group;
 	enum req_state state;
@@ -225,8 +231,8 @@ _yields_ void serve_answer(struct rpc_req *req, int status);
 /* Lets go of it without an answer. */
 void serve_drop(struct rpc_req *req);
 /* Answers with what the slot remembers. */
-_yields_ void serve_cached(struct rpc_req *req, const struct rpc_export *exp,
-	const struct server_slot *slot);
+_yields_ void serve_cached(
+	struct rpc_req *req, const struct rpc_export *exp, const struct server_slot *slot);
 void serve_cancel(struct rpc_req *req);
 /* Gives the slot back as if the request had not come. */
 void serve_slot_rollback(struct rpc_req *req);

@@ -51,7 +51,7 @@ void rpc_service_stop(struct rpc_service *service)
 	}
 	server = service->server;
 	service->stopping = true;
-	LIST_FOREACH_SAFE(it, &service->all) {
+	LIST_FOREACH_SAFE (it, &service->all) {
 		struct rpc_export *exp = list_entry(it, struct rpc_export, all);
 
 		export_close(exp, RPC_CLOSE_SHUTDOWN);
@@ -136,6 +136,7 @@ int rpc_request_reply(struct rpc_request *req, const void *reply)
 	if (rc == 0 && r->rep.cap > RPC_BODY_INLINE && r->rep.cap > had) {
 		r->bytes += r->rep.cap - had;
 		server->message_bytes += r->rep.cap - had;
+		r->home->message_bytes += r->rep.cap - had;
 	}
 	return rc;
 }

@@ -189,7 +189,10 @@ static int session_attempt(struct rpc_session *s)
 	if (rc == 0 && s->closing) {
 		rc = -NE_CANCELED;
 	}
-	/* Also what the link lost while this fiber waited for it. */
+	/* What was sent as bulk must have come back before the slots are compared. */
+	while (rc == 0 && s->server->bulk.conn != NULL && !lconn_up(&s->server->bulk)) {
+		(void)env_wait(s->client->env, &s->server->changed, ENV_FOREVER, ENV_WAIT_PLAIN);
+	}
 	if (rc == 0 && s->addrs_changed) {
 		rc = -NE_AGAIN;
 	}
@@ -217,7 +220,7 @@ static void session_backoff(struct rpc_session *s)
 static void session_wake_callers(struct rpc_session *s)
 {
 	for (unsigned flow = 0; flow < FLOWS; flow++) {
-		LIST_FOREACH(it, &s->unsent[flow]) {
+		LIST_FOREACH (it, &s->unsent[flow]) {
 			struct rpc_pending *p = list_entry(it, struct rpc_pending, link);
 
 			env_wake_all(s->client->env, &p->waitq);
@@ -368,7 +371,7 @@ static void session_drain(struct rpc_session *s)
 
 	while (busy) {
 		busy = false;
-		LIST_FOREACH(it, &s->sent) {
+		LIST_FOREACH (it, &s->sent) {
 			struct rpc_pending *p = list_entry(it, struct rpc_pending, link);
 
 			ASSERT(p->call == NULL);

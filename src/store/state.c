@@ -40,6 +40,7 @@ static void state_defaults(struct state_opts *o)
 	o->wal_segments = o->wal_segments != 0 ? o->wal_segments : STATE_WAL_SEGMENTS;
 	o->table_bytes = o->table_bytes != 0 ? o->table_bytes : STATE_TABLE_BYTES;
 	o->cache_bytes = o->cache_bytes != 0 ? o->cache_bytes : STATE_CACHE_BYTES;
+	o->batch_ops = o->batch_ops != 0 ? o->batch_ops : STATE_BATCH_OPS;
 	o->kv_map_bytes = o->kv_map_bytes != 0 ? o->kv_map_bytes : LIM_LMDB_MAP_BYTES;
 }
 
@@ -54,7 +55,7 @@ static struct state *state_new(struct env *env, const struct state_opts *opts)
 	st->env = env;
 	st->opts = *opts;
 	state_defaults(&st->opts);
-	st->batch_ops = STATE_BATCH_OPS;
+	st->batch_ops = st->opts.batch_ops;
 	list_init(&st->frozen);
 	list_init(&st->fetches);
 	env_waitq_init(&st->fetch_job_q);

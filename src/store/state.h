@@ -53,13 +53,12 @@ struct state_opts {
 	bool create; /* make it if it is not there, else -NE_NOTFORMATTED */
 	uint64_t incarnation_min; /* the epoch the MGS gave; the incarnation is at least this */
 	uint64_t wal_segment_bytes; /* LIM_WAL_SEGMENT_BYTES; fixed at creation per segment */
-	uint32_t
-		wal_segments; /* checkpoint when the log holds more than these: 4; bound is twice */
+	uint32_t wal_segments; /* checkpoint when the log holds more: 4; the bound is twice */
 	uint64_t table_bytes; /* checkpoint when the table is larger: 64 MiB; bound is twice */
 	uint64_t cache_bytes; /* records and proven absences: 32 MiB */
 	uint64_t kv_map_bytes; /* LIM_LMDB_MAP_BYTES */
-	uint64_t
-		capacity_bytes; /* refuse growth beyond this much of log + checkpoint; 0: the disk's */
+	uint32_t batch_ops; /* operations in one checkpoint batch: 8192 */
+	uint64_t capacity_bytes; /* of log + checkpoint: no growth beyond; 0: the disk's */
 };
 
 /* Opens and recovers: checkpoint, then the log after it. Errors name file and offset in the log.

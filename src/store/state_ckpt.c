@@ -102,7 +102,7 @@ static bool table_apply(struct state *st, struct state_table *t, struct batch *b
 			env_die(st->env, "the checkpoint cannot be written");
 		}
 	}
-	st->batch_ops = STATE_BATCH_OPS;
+	st->batch_ops = st->opts.batch_ops;
 	return true;
 }
 
@@ -158,7 +158,7 @@ static void table_checkpoint(struct state *st, struct batch *b)
 void state_checkpointer(void *arg)
 {
 	struct state *st = arg;
-	struct batch b = {.ops = mem_alloc(STATE_BATCH_OPS * sizeof(*b.ops))};
+	struct batch b = {.ops = mem_zalloc_array(st->opts.batch_ops, sizeof(*b.ops))};
 
 	if (b.ops == NULL) {
 		env_die(st->env, "no memory for checkpoints");

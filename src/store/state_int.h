@@ -52,7 +52,7 @@ struct state_table {
 	struct omap map; /* mark: tag = {lsn, session}; flags = 1: deleted */
 	uint64_t last_lsn; /* set when frozen: all up to here is in it or in older ones */
 	uint64_t
-		done_seq; /* fetches begun with this kv_seq or more see it in the checkpoint; 0: not applied */
+		done_seq; /* fetches begun at this kv_seq or later see it in the checkpoint; 0: none */
 };
 
 struct state_cache {

@@ -432,6 +432,7 @@ static inline void load_init(struct load *l, struct env *env, const char *dir, u
 		.wal_segments = 2,
 		.table_bytes = 24 * KIB,
 		.cache_bytes = 4 * KIB,
+		.batch_ops = (uint32_t)(1 + seed % 3 * 9),
 		.kv_map_bytes = 4 * MIB};
 	l->fibers = 6;
 	l->per_fiber = 40;

@@ -79,7 +79,8 @@ static bool crash_once(const struct crash_case *c, uint64_t k, uint64_t j)
 	}
 	if (load.err != 0) {
 		if (!c->canary) {
-			fprintf(stderr, "seed %" PRIu64 " k %" PRIu64 " j %" PRIu64 " error %s\n", c->seed, k, j, ne_name(load.err));
+			fprintf(stderr, "seed %" PRIu64 " k %" PRIu64 " j %" PRIu64 " error %s\n",
+				c->seed, k, j, ne_name(load.err));
 			sim_log_print(box.sim, stderr);
 		}
 		CHECK(c->canary);

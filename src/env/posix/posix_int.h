@@ -31,6 +31,7 @@ enum drive_state {
 	DRIVE_WAIT = 0, /* the call waits */
 	DRIVE_DONE, /* it ended */
 	DRIVE_ROLE, /* the caller is the driver now */
+	DRIVE_BROKEN, /* reactor_break: nothing runs any more */
 };
 
 /* One reactor_call, on its caller's stack. `state` is the futex word. */
@@ -86,6 +87,7 @@ struct reactor {
 	_Atomic(struct posix_post *) inbox;
 	_Atomic uint32_t sleeping;
 	_Atomic uint32_t stop;
+	_Atomic uint32_t broken;
 	_Atomic uint64_t wakeups;
 };
 

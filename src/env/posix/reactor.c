@@ -237,6 +237,9 @@ static void drive_until(struct reactor *r, const bool *done)
 		if (done != NULL ? *done : atomic_load(&r->stop) != 0) {
 			return;
 		}
+		if (unlikely(atomic_load_explicit(&r->broken, memory_order_relaxed) != 0)) {
+			return;
+		}
 		if (r->env.sched.ready_count == 0) {
 			reactor_events(r, true);
 		}
@@ -298,7 +301,10 @@ static bool drive_take(struct reactor *r, struct reactor_callrec *call)
 	drive_lock(r);
 	took = !r->drive.taken;
 	r->drive.taken = true;
-	if (!took) {
+	if (unlikely(atomic_load(&r->broken) != 0)) {
+		took = false;
+		atomic_store(&call->state, DRIVE_BROKEN);
+	} else if (!took) {
 		call->handed = true;
 		list_push_back(&r->drive.waiting, &call->link);
 	}
@@ -319,11 +325,15 @@ int reactor_call(struct reactor *r, env_fiber_fn *fn, void *arg)
 	} else {
 		posix_post(&r->env, &call.post);
 		if (!call_wait(&call)) {
-			return call.rc;
+			return atomic_load(&call.state) == DRIVE_BROKEN ? -NE_NOTRECOVERABLE
+									: call.rc;
 		}
 	}
 	if (!call.done) {
 		drive_until(r, &call.done);
+	}
+	if (!call.done) {
+		return -NE_NOTRECOVERABLE;
 	}
 	drive_release(r);
 	return call.rc;
@@ -388,7 +398,9 @@ static void tend_serve(struct reactor *r)
 		reactor_events(r, false);
 		reactor_turn(r);
 	} while (r->env.sched.ready_count > 0);
-	drive_release(r);
+	if (atomic_load(&r->broken) == 0) {
+		drive_release(r);
+	}
 }
 
 /* Waits for an event or a deadline without being the driver. False if somebody else drives. */
@@ -447,6 +459,9 @@ int reactor_tend(struct reactor *r)
 		if (free_role) {
 			tend_serve(r);
 		}
+		if (atomic_load(&r->broken) != 0) {
+			break;
+		}
 		if (free_role && tend_wait(r)) {
 			backoff = TEND_BACKOFF_MIN_NS;
 		} else {
@@ -463,6 +478,29 @@ void reactor_stop(struct reactor *r)
 	atomic_store(&r->stop, 1);
 	sys_eventfd_write(r->event_fd);
 	sys_futex_wake(&r->stop);
+}
+
+void reactor_break(struct reactor *r)
+{
+	struct fiber_sched *sched = &r->env.sched;
+	struct list *entry;
+
+	drive_lock(r);
+	atomic_store(&r->broken, 1);
+	r->drive.taken = true;
+	while ((entry = list_pop_front(&r->drive.waiting)) != NULL) {
+		struct reactor_callrec *call = list_entry(entry, struct reactor_callrec, link);
+
+		/* From here on the caller may return and its stack go. */
+		atomic_store(&call->state, DRIVE_BROKEN);
+		sys_futex_wake(&call->state);
+	}
+	drive_unlock(r);
+	list_init(&sched->ready);
+	sched->ready_count = 0;
+	if (sched->current != NULL) {
+		fiber_park(sched);
+	}
 }
 
 void reactor_stopping_set(struct reactor *r)

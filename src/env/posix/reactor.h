@@ -57,6 +57,10 @@ struct env *reactor_env(struct reactor *r);
 _check_ int reactor_run(struct reactor *r);
 /* Ends reactor_run; sets env_stopping. From any thread or signal handler. */
 void reactor_stop(struct reactor *r);
+/* After a failed assert, from the thread that drives r: no fiber of it runs again, and every reactor_call, those
+ * that wait now included, returns -NE_NOTRECOVERABLE. What the reactor holds stays allocated; it is not to be freed.
+ * From a fiber it does not return; otherwise the caller leaves the driver's stack for good. */
+void reactor_break(struct reactor *r);
 /* Sets env_stopping only: fibers are asked to finish. From any thread or signal handler. */
 void reactor_stopping_set(struct reactor *r);
 /* Runs fn(arg) as a fiber of r and returns when it has ended. From any thread that is not in a fiber of

@@ -247,7 +247,8 @@ static void fiber_block(void *arg)
 {
 	unsigned id = (unsigned)(uintptr_t)arg;
 
-	fx->results[id % 64] = call_param(fx->s, id, "block", env_now(env_of(fx)) + 20 * NS_PER_S, 0);
+	fx->results[id % 64] =
+		call_param(fx->s, id, "block", env_now(env_of(fx)) + 20 * NS_PER_S, 0);
 	fx->left--;
 }
 
@@ -804,6 +805,108 @@ TEST(pushes_then_silence)
 	/* The client is gone without a word: its session goes too. */
 	CHECK_EQ(sim_run(f->sim, session_is_closed, f, 300 * NS_PER_S), 0);
 	CHECK_EQ(f->w.close_reason, RPC_CLOSE_SILENT);
+	sim_node_stop_ask(f->server);
+	CHECK_EQ(sim_run(f->sim, server_is_gone, f, 600 * NS_PER_S), 0);
+	fixture_free(f);
+}
+
+/* ---- events ---- */
+
+static unsigned events[8];
+static unsigned recovery_failures;
+
+static int on_event(void *ctx, struct rpc_session *session, enum rpc_event event,
+	const struct rpc_session_info *info)
+{
+	struct fixture *f = ctx;
+
+	CHECK(session == f->s && info == rpc_session_info(session));
+	events[event]++;
+	if (event != RPC_EVENT_NEW && event != RPC_EVENT_RESUMED && event != RPC_EVENT_RECOVERING) {
+		return 0;
+	}
+	/* Re-claims go first: what waits is executed after them. */
+	CHECK_EQ(rpc_session_state(session), RPC_SESSION_RECOVERING);
+	if (recovery_failures > 0) {
+		recovery_failures--;
+		return -NE_IO;
+	}
+	f->step++;
+	CHECK_EQ(call_param(session, 1000 + f->step, "slow", 0, RPC_CALL_RECOVERY), 0);
+	CHECK_EQ(f->w.executed[1000 + f->step], 1);
+	CHECK_EQ(f->w.executed[500 + f->step], 0);
+	return 0;
+}
+
+static void fiber_later(void *arg)
+{
+	unsigned id = (unsigned)(uintptr_t)arg;
+
+	CHECK_EQ(call_param(fx->s, id, "", 0, 0), 0);
+	fx->left--;
+}
+
+static void later(struct fixture *f, unsigned id)
+{
+	f->left++;
+	CHECK_EQ(env_spawn(env_of(f), "later", fiber_later, (void *)(uintptr_t)id), 0);
+}
+
+static void events_main(void *arg)
+{
+	struct fixture *f = arg;
+	static struct rpc_addrs addrs;
+	struct rpc_session_opts opts = {.target = "MDT0000",
+		.fsname = "testfs",
+		.addrs = &addrs,
+		.on_event = on_event,
+		.on_event_ctx = f};
+
+	memset(events, 0, sizeof(events));
+	recovery_failures = 2;
+	addrs.count = 1;
+	strcpy(addrs.addr[0], ADDR);
+	f->rpc = world_client(&f->w, env_of(f), 11, NULL);
+	CHECK_EQ(rpc_session_new(f->rpc, &opts, &f->s), 0);
+	later(f, 501);
+	wait_left(f);
+	CHECK_EQ(events[RPC_EVENT_NEW], 3); /* until it was taken */
+	CHECK_EQ(events[RPC_EVENT_RESUMED], 0);
+	CHECK_EQ(f->w.executed[501], 1);
+	CHECK_EQ(events[RPC_EVENT_MAP], 1);
+	rpc_session_disconnect(f->s);
+	env_sleep(env_of(f), NS_PER_MS);
+	later(f, 502);
+	wait_left(f);
+	CHECK_EQ(events[RPC_EVENT_RESUMED], 1);
+	CHECK_EQ(events[RPC_EVENT_DISCONNECTED], 1);
+	sim_node_crash(f->server, SIM_KILL);
+	sim_after(f->sim, 300 * NS_PER_MS, restart, f);
+	env_sleep(env_of(f), 10 * NS_PER_MS);
+	later(f, 503);
+	wait_left(f);
+	CHECK_EQ(events[RPC_EVENT_RECOVERING], 1);
+	f->w.forget = true;
+	sim_node_crash(f->server, SIM_KILL);
+	sim_after(f->sim, 300 * NS_PER_MS, restart, f);
+	env_sleep(env_of(f), 10 * NS_PER_MS);
+	later(f, 504);
+	wait_left(f);
+	CHECK_EQ(events[RPC_EVENT_NEW], 4);
+	CHECK_EQ(f->step, 4);
+	rpc_session_free(f->s, env_now(env_of(f)) + NS_PER_S);
+	rpc_client_free(f->rpc);
+	f->done = true;
+}
+
+TEST(events)
+{
+	struct fixture *f = fixture_new(8);
+
+	sim_node_start(f->server, server_main, f);
+	sim_node_start(f->client, events_main, f);
+	CHECK_EQ(sim_run(f->sim, is_done, f, 3600 * NS_PER_S), 0);
+	CHECK_EQ(sim_node_heap_blocks(f->client), 0);
 	sim_node_stop_ask(f->server);
 	CHECK_EQ(sim_run(f->sim, server_is_gone, f, 600 * NS_PER_S), 0);
 	fixture_free(f);

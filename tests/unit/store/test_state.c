@@ -93,11 +93,12 @@ static int get_exec(struct state_txn *txn, void *ctx)
 
 	state_get_tag(txn, o->key, (uint32_t)strlen(o->key), &o->tag);
 	if (err == 0) {
-		CHECK(val.len < sizeof(o->got));
 		CHECK_EQ(val.tag.lsn, o->tag.lsn);
 		CHECK_EQ(val.tag.session, o->tag.session);
-		bytes_copy(o->got, val.data, val.len);
-		o->got[val.len] = 0;
+		if (val.len < sizeof(o->got)) {
+			bytes_copy(o->got, val.data, val.len);
+			o->got[val.len] = 0;
+		}
 	}
 	return err;
 }
@@ -324,6 +325,68 @@ TEST(log_and_tables_are_bounded)
 	box_fini(&o.box);
 }
 
+/* ---- the log is trimmed only as far as the checkpoint reaches ---- */
+
+static void trim_checkpoint(void *arg)
+{
+	struct one *o = arg;
+
+	CHECK_EQ(state_checkpoint(o->st), 0);
+}
+
+static void trim_body(void *arg)
+{
+	struct one *o = arg;
+	struct state_stats stats;
+	unsigned i = 400;
+
+	CHECK_EQ(state_open(o->box.env, &o->opts, &o->st), 0);
+	CHECK_EQ(fill(o, STATE_CHANGE, 0, 100, 10), 0);
+	CHECK_EQ(env_spawn(o->box.env, "checkpoint", trim_checkpoint, o), 0);
+	env_yield(o->box.env);
+	do {
+		/* Segments fill up while the table goes into the checkpoint, one record a batch. */
+		CHECK_EQ(fill(o, STATE_CHANGE, i++, 1, 1000), 0);
+		env_sleep(o->box.env, 100 * NS_PER_US);
+		state_stats_get(o->st, &stats);
+	} while (stats.checkpoints == 0);
+	state_wait_durable(o->st, state_last_lsn(o->st));
+	CHECK(stats.wal_segments > 3);
+	o->size = i;
+	/* Ends here, without closing. */
+}
+
+static void trim_verify(void *arg)
+{
+	struct one *o = arg;
+	unsigned end = o->size;
+
+	CHECK_EQ(state_open(o->box.env, &o->opts, &o->st), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		CHECK_EQ(get_filled(o, i), 0);
+	}
+	for (unsigned i = 400; i < end; i++) {
+		CHECK_EQ(get_filled(o, i), 0);
+	}
+	CHECK_EQ(get_filled(o, 100), -NE_NOENT);
+	CHECK_EQ(get_filled(o, end), -NE_NOENT);
+	state_close(o->st);
+}
+
+TEST(trimmed_only_as_far_as_checkpointed)
+{
+	struct one o;
+
+	one_init(&o, 24);
+	o.opts.batch_ops = 1;
+	o.opts.wal_segments = 100;
+	o.opts.table_bytes = 16 * MIB;
+	o.opts.kv_map_bytes = 256 * MIB;
+	CHECK(box_run_then(&o.box, trim_body, &o, SIM_POWER_LOSS));
+	CHECK(box_run(&o.box, trim_verify, &o));
+	box_fini(&o.box);
+}
+
 /* ---- a range over many deleted names ---- */
 
 static int range_count(void *ctx, const struct state_rec *rec)
@@ -500,4 +563,59 @@ TEST(inspection)
 	CHECK(box_run(&o.box, inspect_sim, &o));
 	box_fini(&o.box);
 	real_run(&r, inspect_real);
+}
+
+/* ---- out of memory ---- */
+
+struct nomem {
+	struct box box;
+	uint64_t nth;
+	int err;
+	bool ended;
+};
+
+/* The n-th allocation of an open, a request that has to fetch, and a close fails. */
+static void nomem_body(void *arg)
+{
+	struct nomem *t = arg;
+	struct one o = {.opts = {.dir = "/s",
+				.kv_kind = STATE_KV_MODEL,
+				.create = true,
+				.wal_segment_bytes = 64 * KIB,
+				.kv_map_bytes = 2 * MIB}};
+
+	mem_fail_nth(t->nth);
+	t->err = state_open(t->box.env, &o.opts, &o.st);
+	if (t->err == 0) {
+		t->err = one_run(&o, get_exec, STATE_READ, 0, "k", "", NULL);
+		t->err = t->err == -NE_NOENT ? 0 : t->err;
+		state_close(o.st);
+	}
+	t->ended = !mem_fail_fired();
+	mem_fail_nth(0);
+}
+
+TEST(every_allocation_may_fail)
+{
+	struct nomem t = {.nth = 0};
+	unsigned died = 0;
+
+	box_quiet(true);
+	while (!t.ended) {
+		bool whole;
+
+		t.nth++;
+		CHECK(t.nth < 1000);
+		box_init(&t.box, t.nth);
+		whole = box_run(&t.box, nomem_body, &t);
+		mem_fail_nth(0);
+		died += !whole;
+		CHECK(!whole || t.err == 0 || t.err == -NE_NOMEM);
+		/* Killed or refused, nothing is left behind, and the next start works. */
+		CHECK_EQ(sim_node_heap_blocks(t.box.node), 0);
+		box_fini(&t.box);
+	}
+	box_quiet(false);
+	CHECK(t.nth > 20);
+	CHECK(died < t.nth / 2); /* the node stops only where it cannot go back */
 }

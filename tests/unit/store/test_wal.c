@@ -432,6 +432,14 @@ TEST(old_records_behind_a_tear_never_line_up)
 	box_fini(&t.box);
 }
 
+static void unlink_body(void *arg)
+{
+	struct logt *t = arg;
+
+	CHECK_EQ(env_unlink(t->box.env, "/s/0000000000000002.seg"), 0);
+	(void)log_open(t);
+}
+
 /* Without its first segment, or its middle one, a log is refused. */
 TEST(a_missing_segment_is_an_error)
 {
@@ -453,10 +461,44 @@ TEST(a_missing_segment_is_an_error)
 		CHECK_EQ(t.err, -NE_CORRUPT);
 		sim_node_disk_set(t.box.node, disk);
 	}
+	disk = sim_disk_clone(t.box.node);
+	CHECK(box_run(&t.box, unlink_body, &t));
+	CHECK_EQ(t.err, -NE_CORRUPT);
+	sim_node_disk_set(t.box.node, disk);
 	box_quiet(false);
 	log_reopen(&t);
 	CHECK_EQ(t.err, 0);
 	CHECK_EQ(t.seen, 1000);
+	box_fini(&t.box);
+}
+
+/* A segment of another history - a backup put back in part - has the right numbers and the wrong chain. */
+TEST(a_segment_of_another_history_is_an_error)
+{
+	static uint8_t other[SEG];
+	const char *name = "/s/0000000000000004.seg";
+	struct sim_disk *disk;
+	struct logt t;
+
+	logt_init(&t, 11);
+	t.count = 100;
+	CHECK(box_run(&t.box, log_body, &t));
+	disk = sim_disk_clone(t.box.node);
+	t.first = 101;
+	t.count = 500;
+	CHECK(box_run(&t.box, log_body, &t));
+	CHECK_EQ(sim_disk_peek(t.box.node, name, other, SEG), SEG);
+	sim_node_disk_set(t.box.node, disk);
+	t.durable_each = true; /* the same records, but for what each knows to be durable */
+	CHECK(box_run(&t.box, log_body, &t));
+	log_reopen(&t);
+	CHECK_EQ(t.err, 0);
+	CHECK_EQ(t.seen, 600);
+	CHECK_EQ(sim_disk_poke(t.box.node, name, other, SEG), 0);
+	box_quiet(true);
+	log_reopen(&t);
+	box_quiet(false);
+	CHECK_EQ(t.err, -NE_CORRUPT);
 	box_fini(&t.box);
 }
 
