@@ -1,0 +1,250 @@
+/*
+ * Sizes that are set: truncate, growth, O_TRUNC.
+ *
+ * Inline data is cut or grown in the request's own transaction. Objects are set by numbered intents (RULES A7): the
+ * request owns the file, one transaction logs the new size and the intents, the engine sends them when they are durable
+ * (mds_intent.c), and only when all OSTs have answered does the request commit its reply. So a client that is told
+ * "done" writes into objects that no late truncate cuts; a request whose MDT died in between is executed again. The
+ * OST of the last byte gets its object's exact size, also when the file grows: objects alone always tell the size. A
+ * file that nobody has open and that loses all its data gets a new data FID instead; the old objects are destroyed.
+ */
+#include "mds/mds_data.h"
+
+static void times_set(struct mds_op *op, struct mds_inode *inode)
+{
+	/* Times that the same request sets explicitly stand. */
+	if (inode->d.mtime_floor != op->now_ns) {
+		inode->d.mtime = op->now_ns;
+		inode->d.mtime_floor = op->now_ns;
+	}
+	mds_inode_changed(op, inode);
+}
+
+static void size_logged(struct mds_op *op, struct mds_inode *inode, uint64_t size)
+{
+	inode->d.size = size;
+	inode->d.data_version++;
+	if (!mds_instantiated(inode)) {
+		inode->d.blocks = (size + 511) / 512;
+	}
+	times_set(op, inode);
+}
+
+/* ---- a new data FID ---- */
+
+static int swap(struct mds_op *op, struct mds_inode *inode)
+{
+	int r = mds_layout_load(op, inode);
+
+	ASSERT(mds_instantiated(inode));
+	if (r == 0) {
+		r = mds_intents_destroy(op, inode);
+	}
+	if (r == 0) {
+		r = mds_fid_next(op, &op->layout.data_fid);
+	}
+	if (r < 0) {
+		return r;
+	}
+	op->layout.gen = inode->d.layout_gen + 1;
+	op->layout.flags &= ~W_LAYOUT_FLAGS_INSTANTIATED;
+	op->layout.flags |= W_LAYOUT_FLAGS_INLINE;
+	op->layout.stripes_present = (struct wire_bytes){0};
+	inode->d.state &= ~W_ATTR_STATE_INSTANTIATED;
+	inode->d.state |= W_ATTR_STATE_INLINE;
+	op->data.inode = inode;
+	op->data.shared = true;
+	r = mds_layout_store(op, inode, op->layout.osts.count);
+	if (r == 0 && mds_size_is_open(inode)) {
+		r = mds_size_closed(op, inode);
+	}
+	size_logged(op, inode, 0);
+	return r;
+}
+
+/* ---- objects ---- */
+
+struct plan {
+	struct mds_work *work;
+	bool need_move;
+	bool nothing; /* inline data, which the request itself changes */
+	unsigned sent;
+};
+
+static int object_log(
+	struct mds_op *op, const struct mds_inode *inode, uint32_t stripe, uint64_t object_size)
+{
+	struct d_mds_intent intent = {
+		.kind = W_OST_CHANGE_KIND_SET_SIZE,
+		.file_fid = inode->fid,
+		.data_fid = op->layout.data_fid,
+		.layout_gen = op->layout.gen,
+		.ost = op->layout.osts.items[stripe],
+		.stripe = stripe,
+		.size = object_size,
+		.uid = inode->d.uid,
+		.gid = inode->d.gid,
+		.projid = inode->d.projid,
+	};
+
+	op->data.sizes_sent++;
+	return mds_intent_log(op, &intent, NULL);
+}
+
+/* op->layout is the inode's. */
+static int objects_log(struct mds_op *op, struct mds_inode *inode, uint64_t size)
+{
+	struct layout_geom g = mds_layout_geom(&op->layout);
+	uint32_t last = layout_last_stripe(&g, size);
+	uint64_t old = u64_min(inode->d.size, LIM_FILE_SIZE_MAX);
+	bool unknown = mds_size_is_open(inode);
+	int r = 0;
+
+	if (op->layout.osts.count != g.stripe_count) {
+		return -NE_CORRUPT;
+	}
+	for (uint32_t i = 0; i < g.stripe_count && r == 0; i++) {
+		uint64_t want = layout_object_size(&g, i, size);
+
+		if (unknown || (size > 0 && i == last) || layout_object_size(&g, i, old) > want) {
+			r = object_log(op, inode, i, want);
+		}
+	}
+	op->data.inode = inode;
+	op->data.shared = true;
+	return r;
+}
+
+/* A file without objects that needs some: op->layout is the new one then. */
+static int plan_instantiate(struct mds_op *op, struct plan *plan, struct mds_inode *inode)
+{
+	struct mds_move *move = plan->work->move;
+	int r;
+
+	if (inode->d.size == 0) {
+		r = mds_instantiate_empty(op, inode);
+	} else if (move != NULL && move->done) {
+		r = mds_move_switch(op, inode, move);
+	} else {
+		plan->need_move = true;
+		return 0;
+	}
+	return r < 0 ? r : mds_open_writers_log(op, inode);
+}
+
+static int plan_execute(struct mds_op *op, void *arg)
+{
+	struct plan *plan = arg;
+	struct mds_work *work = plan->work;
+	struct mds_inode *inode = NULL;
+	int r = mds_inode_get(op, work->fid, &inode);
+
+	plan->need_move = false;
+	plan->nothing = false;
+	if (r < 0) {
+		return r;
+	}
+	if (mds_instantiated(inode)) {
+		r = mds_layout_load(op, inode);
+	} else if (work->size <= LIM_INLINE_MAX) {
+		plan->nothing = true;
+		return 0;
+	} else {
+		r = plan_instantiate(op, plan, inode);
+	}
+	if (r < 0 || plan->need_move) {
+		return r;
+	}
+	r = objects_log(op, inode, work->size);
+	size_logged(op, inode, work->size);
+	return r;
+}
+
+static void plan_committed(struct mds_op *op, int status)
+{
+	struct plan *plan = mds_data_run_ctx(op);
+
+	if (status == 0 && op->data.moved) {
+		mds_move_switched(op->mds->data, plan->work);
+	}
+}
+
+static int answers_wait(struct mds_data *data, struct mds_file *file)
+{
+	while (file->intents_left > 0) {
+		int r = env_wait(data->mds->env, &file->wake, ENV_FOREVER, ENV_WAIT_INTR);
+
+		if (r < 0) {
+			return r;
+		}
+	}
+	return 0;
+}
+
+int mds_truncate_run(struct mds_data *data, struct mds_work *work)
+{
+	struct plan plan = {.work = work};
+	int r;
+
+	ASSERT(work->file != NULL && work->file->owner == work);
+	do {
+		r = mds_data_run(
+			data->mds, STATE_RELEASE, plan_execute, plan_committed, &plan, NULL);
+		if (r == 0 && plan.need_move) {
+			r = mds_move_run(data, work);
+		}
+	} while (r == 0 && plan.need_move);
+	if (r < 0 || plan.nothing) {
+		return r;
+	}
+	r = answers_wait(data, work->file);
+	work->truncated = r == 0;
+	return r;
+}
+
+/* ---- the requests' side ---- */
+
+int mds_data_size_set(struct mds_op *op, struct mds_inode *inode, uint64_t size)
+{
+	const struct mds_work *work = op->work;
+	bool known = !mds_size_is_open(inode) && inode->d.size == size;
+	int r;
+
+	if (!S_ISREG(inode->d.mode)) {
+		return -NE_INVAL;
+	}
+	if (size > LIM_FILE_SIZE_MAX) {
+		return -NE_FBIG;
+	}
+	if (work != NULL && work->truncated && work->size == size && fid_eq(work->fid, inode->fid)) {
+		mds_inode_changed(op, inode);
+		return 0;
+	}
+	r = mds_file_settled(op, inode->fid);
+	if (r < 0) {
+		return r;
+	}
+	if (known) {
+		times_set(op, inode);
+		return 0;
+	}
+	if (!mds_instantiated(inode) && size <= LIM_INLINE_MAX) {
+		r = mds_inline_size_set(op, inode, size);
+		size_logged(op, inode, size);
+		return r;
+	}
+	if (mds_instantiated(inode) && size == 0 && !mds_file_others(op->mds->data, inode->fid, NULL)) {
+		return swap(op, inode);
+	}
+	return mds_work_want(op, MDS_WORK_TRUNCATE, inode->fid, size);
+}
+
+int mds_truncate_open(struct mds_op *op, struct mds_inode *inode)
+{
+	int r = mds_data_size_set(op, inode, 0);
+
+	if (r == 0 && !mds_capable(op, MDS_CAP_FSETID)) {
+		inode->d.mode = mds_mode_kill_setid(inode->d.mode);
+	}
+	return r;
+}
