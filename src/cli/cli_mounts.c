@@ -1,0 +1,111 @@
+/*
+ * The nacre mounts of this host, out of /proc/self/mountinfo (proc(5)).
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+#define MOUNTS_MAX 1024
+/* A mount that does not answer for so long is waiting, not dead. */
+#define DEAD_WAIT_MS 1000
+
+/* \040 and friends become the characters they stand for. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s != '\0') {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] != '\0' && s[3] != '\0') {
+			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = '\0';
+}
+
+static bool line_parse(char *line, struct cli_mount *m)
+{
+	char *save = NULL;
+	char *word = strtok_r(line, " \n", &save);
+	char *type;
+	char *source;
+
+	for (unsigned i = 0; word != NULL; i++) {
+		if (i == 4) {
+			snprintf(m->point, sizeof(m->point), "%s", word);
+		}
+		if (strcmp(word, "-") == 0) {
+			break;
+		}
+		word = strtok_r(NULL, " \n", &save);
+	}
+	type = strtok_r(NULL, " \n", &save);
+	source = strtok_r(NULL, " \n", &save);
+	if (word == NULL || type == NULL || source == NULL || strcmp(type, "fuse.nacre") != 0) {
+		return false;
+	}
+	snprintf(m->source, sizeof(m->source), "%s", source);
+	unescape(m->source);
+	unescape(m->point);
+	return true;
+}
+
+/* Asked in a child, because a mount whose servers are down lets stat wait. */
+static bool mount_is_dead(const char *point)
+{
+	struct stat st;
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid < 0) {
+		return false;
+	}
+	if (pid == 0) {
+		_exit(stat(point, &st) != 0 && errno == ENOTCONN ? 1 : 0);
+	}
+	for (unsigned ms = 0; waitpid(pid, &status, WNOHANG) == 0; ms += 5) {
+		if (ms >= DEAD_WAIT_MS) {
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			return false;
+		}
+		usleep(5000);
+	}
+	return WIFEXITED(status) && WEXITSTATUS(status) == 1;
+}
+
+int cli_mounts_each(const char *source, int (*fn)(void *ctx, const struct cli_mount *m), void *ctx)
+{
+	struct cli_mount *list = calloc(MOUNTS_MAX, sizeof(*list));
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	size_t cap = 0;
+	unsigned n = 0;
+	int err = 0;
+
+	while (list != NULL && f != NULL && n < MOUNTS_MAX && getline(&line, &cap, f) > 0) {
+		if (line_parse(line, &list[n]) &&
+			(source == NULL || strcmp(source, list[n].source) == 0)) {
+			n++;
+		}
+	}
+	free(line);
+	if (f != NULL) {
+		fclose(f);
+	}
+	while (n-- > 0 && err == 0) {
+		list[n].dead = mount_is_dead(list[n].point);
+		err = fn(ctx, &list[n]);
+	}
+	free(list);
+	return err;
+}

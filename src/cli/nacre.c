@@ -1,0 +1,77 @@
+/*
+ * nacre: the user's and administrator's command. Each verb is a file nacre_VERB.c.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "nacre/version.h"
+
+static const struct cli_verb verbs[] = {
+	{"up", "start (or make) a whole file system on this machine and mount it", cli_up},
+	{"down", "unmount and stop it; data stays", cli_down},
+	{"status", "targets, processes, space, clients", cli_status},
+	{"pool", "pools of OSTs: new, add, remove, destroy, list", cli_pool},
+	{"sync", "wait until everything written through a mount is durable", cli_sync},
+	{"format", "prepare a directory as a target", cli_format},
+	{"key", "make server keys and client keys", cli_key},
+	{"inspect", "show a target's superblock, log, checkpoint or an object", cli_inspect},
+};
+
+int cli_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("nacre: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return 1;
+}
+
+int cli_usage(const char *verb, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "nacre %s: ", verb);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "; see nacre %s --help\n", verb);
+	return 2;
+}
+
+static int help(FILE *out, int code)
+{
+	fputs("usage: nacre VERB [OPTIONS]\n\n", out);
+	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++) {
+		fprintf(out, "  %-9s %s\n", verbs[i].name, verbs[i].synopsis);
+	}
+	fputs("\n`nacre VERB --help` tells more. Exit codes: 0 done, 1 failed, 2 wrong usage.\n",
+		out);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		return help(stderr, 2);
+	}
+	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
+		strcmp(argv[1], "-h") == 0) {
+		return help(stdout, 0);
+	}
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+		printf("nacre %s\n", NACRE_VERSION);
+		return 0;
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (strcmp(argv[1], verbs[i].name) == 0) {
+			return verbs[i].run(argc - 1, argv + 1);
+		}
+	}
+	fprintf(stderr, "nacre: no verb %s; see nacre help\n", argv[1]);
+	return 2;
+}
