@@ -54,6 +54,8 @@ struct layout_ost {
 };
 
 struct layout_request {
+	const struct layout_ost *known; /* every OST there is */
+	uint32_t known_count;
 	uint32_t stripe_count; /* 1.. or LAYOUT_COUNT_ALL */
 	uint32_t first_ost; /* index or LAYOUT_OST_ANY */
 	bool overstripe; /* several stripes of one OST are wanted */
@@ -68,8 +70,8 @@ struct layout_request {
  * once unless overstriping. A stripe count above what there is is lowered to it (as Lustre does).
  * -NE_INVAL: unknown OST, OST outside of the pool, list too long. -NE_NOSPC: no usable OST.
  * -NE_TARGET_DOWN: an OST asked for by index is not usable. */
-_check_ int layout_place(const struct layout_request *req, const struct layout_ost *osts_known,
-	uint32_t known_count, struct prng *prng, uint32_t *osts, uint32_t cap, uint32_t *ret_count);
+_check_ int layout_place(const struct layout_request *req, struct prng *prng, uint32_t *osts,
+	uint32_t cap, uint32_t *ret_count);
 
 /* ---- lov_user_md (Lustre's user-visible layout, xattr lustre.lov) ---- */
 

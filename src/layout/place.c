@@ -39,10 +39,9 @@ static bool is_member(const struct layout_request *req, uint32_t index)
 	return false;
 }
 
-static int ost_usable(const struct layout_request *req, const struct layout_ost *known,
-	uint32_t known_count, uint32_t index)
+static int ost_usable(const struct layout_request *req, uint32_t index)
 {
-	const struct layout_ost *o = ost_find(known, known_count, index);
+	const struct layout_ost *o = ost_find(req->known, req->known_count, index);
 
 	if (o == NULL || !is_member(req, index)) {
 		return -NE_INVAL;
@@ -50,14 +49,13 @@ static int ost_usable(const struct layout_request *req, const struct layout_ost 
 	return o->usable ? 0 : -NE_TARGET_DOWN;
 }
 
-static int place_listed(const struct layout_request *req, const struct layout_ost *known,
-	uint32_t known_count, uint32_t *osts, uint32_t cap)
+static int place_listed(const struct layout_request *req, uint32_t *osts, uint32_t cap)
 {
 	if (req->listed_count > cap || req->listed_count > LIM_STRIPE_COUNT_MAX) {
 		return -NE_INVAL;
 	}
 	for (uint32_t i = 0; i < req->listed_count; i++) {
-		int err = ost_usable(req, known, known_count, req->listed[i]);
+		int err = ost_usable(req, req->listed[i]);
 
 		if (err != 0) {
 			return err;
@@ -147,13 +145,12 @@ static void order_candidates(struct place *p, uint32_t first_ost, struct prng *p
 	}
 }
 
-static void collect(const struct layout_request *req, const struct layout_ost *known,
-	uint32_t known_count, struct place *p)
+static void collect(const struct layout_request *req, struct place *p)
 {
 	p->count = 0;
-	for (uint32_t i = 0; i < known_count && p->count < LIM_OST_MAX; i++) {
-		if (known[i].usable && is_member(req, known[i].index)) {
-			p->cand[p->count++] = &known[i];
+	for (uint32_t i = 0; i < req->known_count && p->count < LIM_OST_MAX; i++) {
+		if (req->known[i].usable && is_member(req, req->known[i].index)) {
+			p->cand[p->count++] = &req->known[i];
 		}
 	}
 }
@@ -181,28 +178,28 @@ static int place_chosen(const struct layout_request *req, struct place *p, struc
 	return 0;
 }
 
-int layout_place(const struct layout_request *req, const struct layout_ost *osts_known,
-	uint32_t known_count, struct prng *prng, uint32_t *osts, uint32_t cap, uint32_t *ret_count)
+int layout_place(const struct layout_request *req, struct prng *prng, uint32_t *osts, uint32_t cap,
+	uint32_t *ret_count)
 {
 	/* One reactor at a time places; the array is too big for a fiber's stack. */
 	static _Thread_local struct place place;
 	int err;
 
 	ASSERT(req != NULL && osts != NULL);
-	ASSERT(known_count == 0 || osts_known != NULL);
+	ASSERT(req->known_count == 0 || req->known != NULL);
 	if (req->listed != NULL) {
-		err = place_listed(req, osts_known, known_count, osts, cap);
+		err = place_listed(req, osts, cap);
 		if (err == 0) {
 			*ret_count = req->listed_count;
 		}
 		return err;
 	}
 	if (req->first_ost != LAYOUT_OST_ANY) {
-		err = ost_usable(req, osts_known, known_count, req->first_ost);
+		err = ost_usable(req, req->first_ost);
 		if (err != 0) {
 			return err;
 		}
 	}
-	collect(req, osts_known, known_count, &place);
+	collect(req, &place);
 	return place_chosen(req, &place, prng, osts, cap, ret_count);
 }

@@ -58,13 +58,14 @@ static uint32_t places_fill(struct mds_data *data)
 	return n;
 }
 
-static int choose(struct mds_op *op, const struct layout_request *req, uint32_t *ret_count)
+static int choose(struct mds_op *op, struct layout_request *req, uint32_t *ret_count)
 {
 	struct mds_data *data = op->mds->data;
-	uint32_t known = places_fill(data);
 
-	return layout_place(req, data->places, known, &data->prng, op->layout_osts,
-		LIM_STRIPE_COUNT_MAX, ret_count);
+	req->known_count = places_fill(data);
+	req->known = data->places;
+	return layout_place(
+		req, &data->prng, op->layout_osts, LIM_STRIPE_COUNT_MAX, ret_count);
 }
 
 int mds_placement_choose(struct mds_op *op, struct w_layout *layout, bool strict)

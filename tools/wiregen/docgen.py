@@ -71,14 +71,31 @@ def op_section(op):
     return out
 
 
+PAGES = {"wire": "protocol-messages.md", "disk": "format-records.md"}
+
+
+def foreign_links(schema, text):
+    """Links to types of an included schema lead to that schema's page."""
+    for other in schema.includes:
+        headings = [f"struct {body.cname[2:]}" for body in other.own(Body)]
+        headings += [f"{'flags' if e.is_flags else 'enum'} {e.name}" for e in other.own(Enum)]
+        for heading in headings:
+            text = text.replace(f"](#{anchor(heading)})", f"]({PAGES.get(other.name, '')}#{anchor(heading)})")
+    return text
+
+
 def page(schema):
+    return foreign_links(schema, own_page(schema))
+
+
+def own_page(schema):
     out = [f"# {TITLES.get(schema.name, schema.name)}", ""]
     out += [f"Generated from `proto/{schema.name}.schema` by `tools/wiregen/wiregen.py --update-docs`; "
             "do not edit.", ""]
     out += [schema.intro, ""] if schema.intro else []
     out += ["## Encoding", "", ENCODING, ""]
     for other in schema.includes:
-        name = {"wire": "protocol-messages.md"}.get(other.name, other.name)
+        name = PAGES.get(other.name, other.name)
         out += [f"Types that are not below are in [{name}]({name}).", ""]
     consts = [i for i in schema.items if isinstance(i, tuple)]
     if consts:

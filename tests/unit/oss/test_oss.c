@@ -179,12 +179,20 @@ static struct w_object_ref object(uint32_t oid, uint32_t stripe)
 		.file_fid = {.seq = 0x200000401, .oid = oid + 1000}};
 }
 
-static int do_write(struct world *w, struct w_object_ref ref, uint64_t off, uint32_t len,
-	uint8_t fill, unsigned flags, struct w_ost_write_rep *ret)
+struct range {
+	uint64_t off;
+	uint32_t len;
+};
+
+#define AT(offset, length) ((struct range){.off = (offset), .len = (length)})
+
+static int do_write(struct world *w, struct w_object_ref ref, struct range r, uint8_t fill,
+	unsigned flags, struct w_ost_write_rep *ret)
 {
-	struct w_ost_write_req req = {.object = ref, .offset = off, .length = len, .flags = flags};
+	struct w_ost_write_req req = {
+		.object = ref, .offset = r.off, .length = r.len, .flags = flags};
 	struct w_ost_write_rep rep = {0};
-	struct iovec iov = {.iov_base = w->buf, .iov_len = len};
+	struct iovec iov = {.iov_base = w->buf, .iov_len = r.len};
 	struct rpc_call call = {.op = W_OP_OST_WRITE,
 		.flags = RPC_CALL_REPEATABLE,
 		.request = &req,
@@ -193,7 +201,7 @@ static int do_write(struct world *w, struct w_object_ref ref, uint64_t off, uint
 		.bulk_out_count = 1};
 	int err;
 
-	memset(w->buf, fill, len);
+	memset(w->buf, fill, r.len);
 	err = rpc_call(w->host, &call);
 	rpc_call_fini(&call);
 	if (ret != NULL) {
@@ -202,13 +210,13 @@ static int do_write(struct world *w, struct w_object_ref ref, uint64_t off, uint
 	return err;
 }
 
-static int do_read(struct world *w, struct w_object_ref ref, uint64_t off, uint32_t len,
-	bool must_exist, uint64_t *ret_len, struct w_object_attr *ret_attr)
+static int do_read(struct world *w, struct w_object_ref ref, struct range r, bool must_exist,
+	uint64_t *ret_len, struct w_object_attr *ret_attr)
 {
 	struct w_ost_read_req req = {
-		.object = ref, .offset = off, .length = len, .must_exist = must_exist};
+		.object = ref, .offset = r.off, .length = r.len, .must_exist = must_exist};
 	struct w_ost_read_rep rep = {0};
-	struct iovec iov = {.iov_base = w->buf, .iov_len = len};
+	struct iovec iov = {.iov_base = w->buf, .iov_len = r.len};
 	struct rpc_call call = {.op = W_OP_OST_READ,
 		.request = &req,
 		.reply = &rep,
@@ -216,7 +224,7 @@ static int do_read(struct world *w, struct w_object_ref ref, uint64_t off, uint3
 		.bulk_in_count = 1};
 	int err;
 
-	memset(w->buf, 0xee, len);
+	memset(w->buf, 0xee, r.len);
 	err = rpc_call(w->host, &call);
 	*ret_len = call.bulk_in_len;
 	rpc_call_fini(&call);
@@ -273,7 +281,7 @@ static uint64_t size_of(struct world *w, struct w_object_ref ref)
 	struct w_object_attr attr;
 	uint64_t len;
 
-	CHECK_EQ(do_read(w, ref, 0, 1, false, &len, &attr), 0);
+	CHECK_EQ(do_read(w, ref, AT(0, 1), false, &len, &attr), 0);
 	return attr.size;
 }
 
@@ -286,25 +294,25 @@ static void script_data(struct world *w)
 	struct w_object_attr attr;
 	uint64_t len;
 
-	CHECK_EQ(do_read(w, object(1, 0), 0, 4096, false, &len, &attr), 0);
+	CHECK_EQ(do_read(w, object(1, 0), AT(0, 4096), false, &len, &attr), 0);
 	CHECK(len == 0 && !attr.exists && attr.size == 0);
-	CHECK_EQ(do_read(w, object(1, 0), 0, 4096, true, &len, NULL), -NE_LOST_OBJECT);
-	CHECK_EQ(do_write(w, object(1, 0), 10000, 5000, 0xaa, 0, &a), 0);
+	CHECK_EQ(do_read(w, object(1, 0), AT(0, 4096), true, &len, NULL), -NE_LOST_OBJECT);
+	CHECK_EQ(do_write(w, object(1, 0), AT(10000, 5000), 0xaa, 0, &a), 0);
 	CHECK(a.attr.exists && a.attr.size == 15000 && !a.stable && a.verifier != 0);
 	CHECK(a.attr.mtime > 0);
-	CHECK_EQ(do_write(w, object(1, 0), 131072, 131072, 0xbb, 0, &b), 0);
+	CHECK_EQ(do_write(w, object(1, 0), AT(131072, 131072), 0xbb, 0, &b), 0);
 	CHECK(b.attr.number > a.attr.number && b.verifier == a.verifier);
-	CHECK_EQ(do_read(w, object(1, 0), 0, 200000, true, &len, &attr), 0);
+	CHECK_EQ(do_read(w, object(1, 0), AT(0, 200000), true, &len, &attr), 0);
 	CHECK_EQ(len, 200000);
 	CHECK(all_are(w->buf, 10000, 0) && all_are(w->buf + 10000, 5000, 0xaa));
 	CHECK(all_are(w->buf + 15000, 131072 - 15000, 0));
 	CHECK(all_are(w->buf + 131072, 200000 - 131072, 0xbb));
-	CHECK_EQ(do_read(w, object(1, 0), 262144 - 10, 100, true, &len, NULL), 0);
+	CHECK_EQ(do_read(w, object(1, 0), AT(262144 - 10, 100), true, &len, NULL), 0);
 	CHECK_EQ(len, 10);
-	CHECK_EQ(do_read(w, object(1, 0), 262144, 100, true, &len, NULL), 0);
+	CHECK_EQ(do_read(w, object(1, 0), AT(262144, 100), true, &len, NULL), 0);
 	CHECK_EQ(len, 0);
 	/* Another stripe of the same file is another object. */
-	CHECK_EQ(do_read(w, object(1, 1), 0, 100, false, &len, &attr), 0);
+	CHECK_EQ(do_read(w, object(1, 1), AT(0, 100), false, &len, &attr), 0);
 	CHECK(!attr.exists);
 }
 
@@ -317,12 +325,12 @@ static void script_bad(struct world *w)
 {
 	uint64_t len;
 
-	CHECK_EQ(do_write(w, object(0, 0), 0, 10, 1, 0, NULL), 0);
-	CHECK_EQ(do_write(w, (struct w_object_ref){0}, 0, 10, 1, 0, NULL), -NE_INVAL);
-	CHECK_EQ(do_write(w, object(1, LIM_STRIPE_COUNT_MAX), 0, 10, 1, 0, NULL), -NE_INVAL);
-	CHECK_EQ(do_write(w, object(1, 0), INT64_MAX, 10, 1, 0, NULL), -NE_FBIG);
-	CHECK_EQ(do_write(w, object(1, 0), UINT64_MAX, 10, 1, 0, NULL), -NE_FBIG);
-	CHECK_EQ(do_read(w, object(1, 0), UINT64_MAX, 10, false, &len, NULL), -NE_INVAL);
+	CHECK_EQ(do_write(w, object(0, 0), AT(0, 10), 1, 0, NULL), 0);
+	CHECK_EQ(do_write(w, (struct w_object_ref){0}, AT(0, 10), 1, 0, NULL), -NE_INVAL);
+	CHECK_EQ(do_write(w, object(1, LIM_STRIPE_COUNT_MAX), AT(0, 10), 1, 0, NULL), -NE_INVAL);
+	CHECK_EQ(do_write(w, object(1, 0), AT(INT64_MAX, 10), 1, 0, NULL), -NE_FBIG);
+	CHECK_EQ(do_write(w, object(1, 0), AT(UINT64_MAX, 10), 1, 0, NULL), -NE_FBIG);
+	CHECK_EQ(do_read(w, object(1, 0), AT(UINT64_MAX, 10), false, &len, NULL), -NE_INVAL);
 	/* Only the MDT changes objects. */
 	CHECK_EQ(do_change(w, w->host, W_OST_CHANGE_KIND_DESTROY, object(0, 0), 1, 0), -NE_PERM);
 	CHECK_EQ(do_change(w, w->host, W_OST_CHANGE_KIND_SET_SIZE, object(0, 0), 1, 0), -NE_PERM);
@@ -339,17 +347,17 @@ static void script_sizes(struct world *w)
 	struct w_object_ref o = object(5, 0);
 	uint64_t len;
 
-	CHECK_EQ(do_write(w, o, 0, 100000, 0x11, 0, NULL), 0);
+	CHECK_EQ(do_write(w, o, AT(0, 100000), 0x11, 0, NULL), 0);
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 10, 50000), 0);
 	CHECK_EQ(size_of(w, o), 50000);
-	CHECK_EQ(do_write(w, o, 50000, 1000, 0x22, 0, NULL), 0);
+	CHECK_EQ(do_write(w, o, AT(50000, 1000), 0x22, 0, NULL), 0);
 	/* A repeat of a change that was applied does nothing. */
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 10, 50000), 0);
 	CHECK_EQ(size_of(w, o), 51000);
 	/* Growing leaves zeros, also where bytes were cut off before. */
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 11, 10), 0);
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 12, 60000), 0);
-	CHECK_EQ(do_read(w, o, 0, 60000, true, &len, NULL), 0);
+	CHECK_EQ(do_read(w, o, AT(0, 60000), true, &len, NULL), 0);
 	CHECK_EQ(len, 60000);
 	CHECK(all_are(w->buf, 10, 0x11) && all_are(w->buf + 10, 59990, 0));
 	/* An object nobody wrote gets a size too. */
@@ -370,25 +378,25 @@ static void script_far(struct world *w)
 
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 1, INT64_MAX), 0);
 	CHECK_EQ(size_of(w, o), INT64_MAX);
-	CHECK_EQ(do_read(w, o, INT64_MAX - 100, 4096, true, &len, NULL), 0);
+	CHECK_EQ(do_read(w, o, AT(INT64_MAX - 100, 4096), true, &len, NULL), 0);
 	CHECK_EQ(len, 100);
 	CHECK(all_are(w->buf, 100, 0));
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 2, 5), 0);
 	CHECK_EQ(size_of(w, o), 5);
 	/* Across the end of a segment. */
-	CHECK_EQ(do_write(w, o, seg - 1000, 3000, 0x77, 0, NULL), 0);
+	CHECK_EQ(do_write(w, o, AT(seg - 1000, 3000), 0x77, 0, NULL), 0);
 	CHECK_EQ(size_of(w, o), seg + 2000);
-	CHECK_EQ(do_read(w, o, seg - 2000, 5000, true, &len, NULL), 0);
+	CHECK_EQ(do_read(w, o, AT(seg - 2000, 5000), true, &len, NULL), 0);
 	CHECK_EQ(len, 4000);
 	CHECK(all_are(w->buf, 1000, 0) && all_are(w->buf + 1000, 3000, 0x77));
 	crash(w, SIM_KILL);
-	CHECK_EQ(do_read(w, o, seg - 2000, 5000, true, &len, NULL), 0);
+	CHECK_EQ(do_read(w, o, AT(seg - 2000, 5000), true, &len, NULL), 0);
 	CHECK_EQ(len, 4000);
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 3, seg + 1), 0);
 	CHECK_EQ(size_of(w, o), seg + 1);
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 4, seg - 500), 0);
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 5, seg + 500), 0);
-	CHECK_EQ(do_read(w, o, seg - 1000, 2000, true, &len, NULL), 0);
+	CHECK_EQ(do_read(w, o, AT(seg - 1000, 2000), true, &len, NULL), 0);
 	CHECK_EQ(len, 1500);
 	CHECK(all_are(w->buf, 500, 0x77) && all_are(w->buf + 500, 1000, 0));
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_DESTROY, o, 6, 0), 0);
@@ -405,23 +413,23 @@ static void script_destroy(struct world *w)
 	struct w_object_ref newer = o;
 	uint64_t len;
 
-	CHECK_EQ(do_write(w, o, 0, 5000, 0x33, W_OST_WRITE_FLAGS_SYNC, NULL), 0);
+	CHECK_EQ(do_write(w, o, AT(0, 5000), 0x33, W_OST_WRITE_FLAGS_SYNC, NULL), 0);
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_DESTROY, o, 1, 0), 0);
-	CHECK_EQ(do_read(w, o, 0, 10, false, &len, NULL), -NE_STALE);
-	CHECK_EQ(do_write(w, o, 0, 10, 1, 0, NULL), -NE_STALE);
+	CHECK_EQ(do_read(w, o, AT(0, 10), false, &len, NULL), -NE_STALE);
+	CHECK_EQ(do_write(w, o, AT(0, 10), 1, 0, NULL), -NE_STALE);
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_DESTROY, o, 1, 0), 0);
 	/* Not even a power failure brings it back. */
 	crash(w, SIM_POWER_LOSS);
-	CHECK_EQ(do_write(w, o, 0, 10, 1, 0, NULL), -NE_STALE);
+	CHECK_EQ(do_write(w, o, AT(0, 10), 1, 0, NULL), -NE_STALE);
 	/* Generations. */
 	newer = object(9, 0);
 	newer.layout_gen = 5;
-	CHECK_EQ(do_write(w, object(9, 0), 0, 10, 1, 0, NULL), 0);
+	CHECK_EQ(do_write(w, object(9, 0), AT(0, 10), 1, 0, NULL), 0);
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_RAISE_GEN, newer, 2, 0), 0);
-	CHECK_EQ(do_write(w, object(9, 0), 0, 10, 1, 0, NULL), -NE_STALE_LAYOUT);
+	CHECK_EQ(do_write(w, object(9, 0), AT(0, 10), 1, 0, NULL), -NE_STALE_LAYOUT);
 	crash(w, SIM_POWER_LOSS);
-	CHECK_EQ(do_write(w, object(9, 0), 0, 10, 1, 0, NULL), -NE_STALE_LAYOUT);
-	CHECK_EQ(do_write(w, newer, 0, 10, 1, 0, NULL), 0);
+	CHECK_EQ(do_write(w, object(9, 0), AT(0, 10), 1, 0, NULL), -NE_STALE_LAYOUT);
+	CHECK_EQ(do_write(w, newer, AT(0, 10), 1, 0, NULL), 0);
 }
 
 TEST(what_was_destroyed_stays_destroyed)
@@ -437,22 +445,22 @@ static void script_commit(struct world *w)
 	uint64_t verifier;
 	uint64_t len;
 
-	CHECK_EQ(do_write(w, object(1, 0), 0, 9000, 0x44, 0, &a), 0);
+	CHECK_EQ(do_write(w, object(1, 0), AT(0, 9000), 0x44, 0, &a), 0);
 	CHECK_EQ(do_commit(w, object(1, 0), &verifier), 0);
 	CHECK_EQ(verifier, a.verifier);
-	CHECK_EQ(do_write(w, object(2, 0), 0, 9000, 0x55, W_OST_WRITE_FLAGS_SYNC, &a), 0);
+	CHECK_EQ(do_write(w, object(2, 0), AT(0, 9000), 0x55, W_OST_WRITE_FLAGS_SYNC, &a), 0);
 	CHECK(a.stable);
 	crash(w, SIM_POWER_LOSS);
-	CHECK_EQ(do_read(w, object(1, 0), 0, 10000, true, &len, NULL), 0);
+	CHECK_EQ(do_read(w, object(1, 0), AT(0, 10000), true, &len, NULL), 0);
 	CHECK(len == 9000 && all_are(w->buf, 9000, 0x44));
-	CHECK_EQ(do_read(w, object(2, 0), 0, 10000, true, &len, NULL), 0);
+	CHECK_EQ(do_read(w, object(2, 0), AT(0, 10000), true, &len, NULL), 0);
 	CHECK(len == 9000 && all_are(w->buf, 9000, 0x55));
 	CHECK_EQ(do_commit(w, object(1, 0), &verifier), 0);
 	CHECK(verifier != a.verifier);
 	/* A killed process loses nothing, committed or not. */
-	CHECK_EQ(do_write(w, object(1, 0), 9000, 9000, 0x66, 0, &a), 0);
+	CHECK_EQ(do_write(w, object(1, 0), AT(9000, 9000), 0x66, 0, &a), 0);
 	crash(w, SIM_KILL);
-	CHECK_EQ(do_read(w, object(1, 0), 0, 20000, true, &len, NULL), 0);
+	CHECK_EQ(do_read(w, object(1, 0), AT(0, 20000), true, &len, NULL), 0);
 	CHECK(len == 18000 && all_are(w->buf + 9000, 9000, 0x66));
 }
 
@@ -470,25 +478,25 @@ static void script_full(struct world *w)
 	uint64_t off = 0;
 	int err = 0;
 
-	while ((err = do_write(w, o, off, 65536, 0x12, 0, NULL)) == 0) {
+	while ((err = do_write(w, o, AT(off, 65536), 0x12, 0, NULL)) == 0) {
 		off += 65536;
 		CHECK(off <= 2 * MIB);
 	}
 	CHECK_EQ(err, -NE_NOSPC);
 	CHECK(off >= MIB - 131072);
-	CHECK_EQ(do_read(w, o, 0, 65536, true, &len, NULL), 0);
+	CHECK_EQ(do_read(w, o, AT(0, 65536), true, &len, NULL), 0);
 	CHECK_EQ(len, 65536);
 	/* What is allocated may be written again. */
-	CHECK_EQ(do_write(w, o, 0, 4096, 0x13, 0, NULL), 0);
+	CHECK_EQ(do_write(w, o, AT(0, 4096), 0x13, 0, NULL), 0);
 	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_DESTROY, o, 1, 0), 0);
-	CHECK_EQ(do_write(w, object(2, 0), 0, 65536, 0x12, 0, NULL), 0);
+	CHECK_EQ(do_write(w, object(2, 0), AT(0, 65536), 0x12, 0, NULL), 0);
 	crash(w, SIM_KILL);
 	/* The count survives: it is made from the files. */
-	CHECK_EQ(do_write(w, object(2, 0), 0, 65536, 0x12, 0, NULL), 0);
+	CHECK_EQ(do_write(w, object(2, 0), AT(0, 65536), 0x12, 0, NULL), 0);
 	for (off = 65536; off < MIB - 65536; off += 65536) {
-		CHECK_EQ(do_write(w, object(2, 0), off, 65536, 0x12, 0, NULL), 0);
+		CHECK_EQ(do_write(w, object(2, 0), AT(off, 65536), 0x12, 0, NULL), 0);
 	}
-	CHECK_EQ(do_write(w, object(3, 0), 0, 131072, 0x12, 0, NULL), -NE_NOSPC);
+	CHECK_EQ(do_write(w, object(3, 0), AT(0, 131072), 0x12, 0, NULL), -NE_NOSPC);
 }
 
 TEST(a_full_target_reads_and_deletes)
@@ -504,12 +512,12 @@ static void script_fence(struct world *w)
 		.op = W_OP_OST_FENCE, .flags = RPC_CALL_REPEATABLE, .request = &req, .reply = &rep};
 	struct rpc_call again = call;
 
-	CHECK_EQ(do_write(w, object(1, 0), 0, 10, 1, 0, NULL), 0);
+	CHECK_EQ(do_write(w, object(1, 0), AT(0, 10), 1, 0, NULL), 0);
 	CHECK_EQ(rpc_call(w->host, &call), -NE_PERM);
 	rpc_call_fini(&call);
 	CHECK_EQ(rpc_call(w->mdt, &again), 0);
 	rpc_call_fini(&again);
-	CHECK_EQ(do_write(w, object(1, 0), 0, 10, 1, 0, NULL), -NE_FENCED);
+	CHECK_EQ(do_write(w, object(1, 0), AT(0, 10), 1, 0, NULL), -NE_FENCED);
 }
 
 TEST(a_fenced_client_is_refused)
