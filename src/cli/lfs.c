@@ -1,5 +1,6 @@
 /*
- * lfs: the user's tool, as Lustre's. Each command is a file lfs_COMMAND.c with an entry in the table here.
+ * lfs: the user's tool, as Lustre's. Each command is a file lfs_COMMAND.c with an entry in the
+ * table here.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -9,10 +10,12 @@
 #include "nacre/version.h"
 
 static const struct lfs_command commands[] = {
-	{"setstripe", "[-c COUNT | -C COUNT] [-S SIZE] [-i INDEX] [-o OSTS] [-p POOL] PATH...\n"
-		      "       lfs setstripe -d DIRECTORY...",
+	{"setstripe",
+		"[-c COUNT | -C COUNT] [-S SIZE] [-i INDEX] [-o OSTS] [-p POOL] PATH...\n"
+		"       lfs setstripe -d DIRECTORY...",
 		"Makes a file with this layout, or sets what new files of a directory get.\n"
-		"  -c, --stripe-count N       objects, at most one per OST; -1: all OSTs, 0: default\n"
+		"  -c, --stripe-count N       objects, at most one per OST; -1: all OSTs, 0: "
+		"default\n"
 		"  -C, --overstripe-count N   objects, several per OST allowed\n"
 		"  -S, --stripe-size SIZE     bytes per stripe (k, M, G); a multiple of 64k; 0: "
 		"default\n"
@@ -42,7 +45,8 @@ static const struct lfs_command commands[] = {
 		"  -i, --inodes          files instead of bytes\n"
 		"  -h, --human-readable  units of 1024\n"
 		"  -H, --si              units of 1000\n"
-		"  -l, --lazy            accepted; a target that does not answer is never waited for\n"
+		"  -l, --lazy            accepted; a target that does not answer is never waited "
+		"for\n"
 		"                        longer than 3 seconds\n"
 		"  -v, --verbose         targets that are not in use too\n"
 		"  -p, --pool POOL       only the OSTs of a pool\n"
@@ -51,7 +55,8 @@ static const struct lfs_command commands[] = {
 		"      --json            as JSON, in bytes\n",
 		lfs_df},
 	{"find", "PATH... [[!] PREDICATE]...",
-		"Lists what satisfies all predicates; `!` in front of one turns it round. Names may\n"
+		"Lists what satisfies all predicates; `!` in front of one turns it round. Names "
+		"may\n"
 		"begin with one dash or two. N may be +N (more) or -N (less).\n"
 		"  -name GLOB  -iname GLOB  -path GLOB  -type bcdflps  -empty  -links N  -inum N\n"
 		"  -size N[cbkMGTPE]  -blocks N[kMGTPE]  -perm MODE|-MODE|/MODE\n"

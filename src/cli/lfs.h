@@ -1,12 +1,13 @@
 /*
- * What the commands of `lfs` share: the mounts of this host, questions to a mount, and the facts in their answers.
+ * What the commands of `lfs` share: the mounts of this host, questions to a mount, and the facts in
+ * their answers.
  *
- * lfs talks to mounted file systems only, through extended attributes: `lustre.lov` and the JSON texts `nacre.*` of
- * src/client/README.md. Asking, deciding and printing are apart: what prints takes facts and a FILE, so tests compare
- * bytes without a mount.
+ * lfs talks to mounted file systems only, through extended attributes: `lustre.lov` and the JSON
+ * texts `nacre.*` of src/client/README.md. Asking, deciding and printing are apart: what prints
+ * takes facts and a FILE, so tests compare bytes without a mount.
  *
- * Exit codes: 0, a positive errno as Lustre's lfs gives, or 2 for wrong usage. A failure is one line on stderr,
- * "error: COMMAND: what: why".
+ * Exit codes: 0, a positive errno as Lustre's lfs gives, or 2 for wrong usage. A failure is one
+ * line on stderr, "error: COMMAND: what: why".
  */
 #ifndef NACRE_CLI_LFS_H
 #define NACRE_CLI_LFS_H
@@ -57,8 +58,8 @@ int lfs_json_print(json_t *j);
 
 /* ---- numbers and names ---- */
 
-/* Bytes: a number with k M G T P E (powers of 1024), b (512) or c (1), in either case; *ret_unit (may be NULL) is
- * the unit's bytes, 1 if none was written. */
+/* Bytes: a number with k M G T P E (powers of 1024), b (512) or c (1), in either case; *ret_unit
+ * (may be NULL) is the unit's bytes, 1 if none was written. */
 bool lfs_size_parse(const char *text, uint64_t *ret_bytes, uint64_t *ret_unit);
 /* A decimal or 0x number within [min, max] and nothing else. */
 bool lfs_int_parse(const char *text, int64_t min, int64_t max, int64_t *ret);
@@ -78,20 +79,23 @@ struct lfs_mount {
 
 /* One line of /proc/self/mountinfo, changed while it is read. False if it is no Nacre mount. */
 bool lfs_mount_parse(char *line, struct lfs_mount *ret);
-/* All mounts of this host (of one file system, or all if fsname is NULL), in mount order; a point that is covered by a
- * later mount is left out. free() the list. 0 or an errno. */
+/* All mounts of this host (of one file system, or all if fsname is NULL), in mount order; a point
+ * that is covered by a later mount is left out. free() the list. 0 or an errno. */
 _check_ int lfs_mounts(const char *fsname, struct lfs_mount **ret_list, size_t *ret_count);
 /* The mount a path lies on. 0 or an errno; ENOTTY: not on Nacre. */
 _check_ int lfs_mount_of(const char *path, bool follow, struct lfs_mount *ret);
-/* The same for a command: says on stderr what is wrong. `path` may not exist yet: then its directory counts. */
+/* The same for a command: says on stderr what is wrong. `path` may not exist yet: then its
+ * directory counts. */
 _check_ int lfs_mount_need(const char *cmd, const char *path, struct lfs_mount *ret);
-/* The mounts a command is about: of a path, of a file system's name, or all if arg is NULL. Says what is wrong. */
+/* The mounts a command is about: of a path, of a file system's name, or all if arg is NULL. Says
+ * what is wrong. */
 _check_ int lfs_mounts_need(
 	const char *cmd, const char *arg, struct lfs_mount **ret_list, size_t *ret_count);
 
 /* ---- questions ---- */
 
-/* One extended attribute as JSON. 0 or an errno (EPROTO: no JSON object). json_decref the answer. */
+/* One extended attribute as JSON. 0 or an errno (EPROTO: no JSON object). The caller
+ * drops the answer with json_decref. */
 _check_ int lfs_ask(const char *path, bool follow, const char *name, json_t **ret);
 /* A question whose answer comes in parts: the first one, with all parts' lists of targets. */
 _check_ int lfs_ask_targets(const char *path, const char *name, json_t **ret);
@@ -181,8 +185,8 @@ struct lfs_df_options {
 /* Parses argv; *ret_path is the operand or NULL. 0 or an exit code. */
 _check_ int lfs_df_parse(int argc, char **argv, struct lfs_df_options *o, const char **ret_path);
 /* The table of one file system, mounted on `point`. */
-void lfs_df_print(FILE *out, const struct lfs_targets *t, const char *point,
-	const struct lfs_df_options *o);
+void lfs_df_print(
+	FILE *out, const struct lfs_targets *t, const char *point, const struct lfs_df_options *o);
 json_t *lfs_df_json(const struct lfs_targets *t, const char *point);
 /* Used space in percent, rounded up. */
 unsigned lfs_df_percent(uint64_t used, uint64_t avail);
@@ -216,8 +220,8 @@ _check_ int lfs_setstripe_parse(
 #define LFS_SHOW_FID 0x080u
 #define LFS_SHOW_MDT 0x100u
 #define LFS_SHOW_DETAIL 0x200u /* magic, sequence, object id, FID */
-#define LFS_SHOW_DEFAULT                                                                           \
-	(LFS_SHOW_COUNT | LFS_SHOW_SIZE | LFS_SHOW_PATTERN | LFS_SHOW_GEN | LFS_SHOW_OFFSET |      \
+#define LFS_SHOW_DEFAULT \
+	(LFS_SHOW_COUNT | LFS_SHOW_SIZE | LFS_SHOW_PATTERN | LFS_SHOW_GEN | LFS_SHOW_OFFSET | \
 		LFS_SHOW_POOL | LFS_SHOW_OBJECTS)
 
 struct lfs_getstripe_options {
@@ -235,7 +239,8 @@ struct lfs_getstripe_options {
 
 _check_ int lfs_getstripe_parse(
 	int argc, char **argv, struct lfs_getstripe_options *o, int *ret_first);
-/* Prints a file or directory. with_path: a line with the path comes first where the format has one. */
+/* Prints a file or directory. with_path: a line with the path comes first, where the format has
+ * one. */
 void lfs_layout_print(FILE *out, const char *path, const struct lfs_layout *l,
 	const struct lfs_getstripe_options *o, bool with_path);
 json_t *lfs_layout_json(const char *path, const struct lfs_layout *l);
@@ -247,9 +252,8 @@ void lfs_tgts_print(FILE *out, const struct lfs_targets *t, enum lfs_kind kind);
 /* Pools of a file system, or one pool's OSTs. 0 or ENOENT. */
 _check_ int lfs_pools_print(FILE *out, const json_t *map, const char *pool);
 /* What a mount's connection to a target is called: fs-OST0000-osc-INSTANCE. */
-const char *lfs_device_name(
-	const struct lfs_targets *t, const struct lfs_target *target, const char *instance, char *buf,
-	size_t cap);
+const char *lfs_device_name(const struct lfs_targets *t, const struct lfs_target *target,
+	const char *instance, char *buf, size_t cap);
 /* 16 hexadecimal digits out of the mount's uuid. buf of 17 bytes. */
 const char *lfs_instance(const char *uuid, char *buf);
 

@@ -1,5 +1,6 @@
 /*
- * Questions to a mount: extended attributes `nacre.*` and `lustre.lov`, and the facts in their answers.
+ * Questions to a mount: extended attributes `nacre.*` and `lustre.lov`, and the facts in their
+ * answers.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,13 +13,14 @@
 /* A list in parts ends; a mount that never says so is broken. */
 #define PARTS_MAX 1024
 
-static int ask_bytes(const char *path, bool follow, const char *name, char *buf, size_t cap,
-	size_t *ret_len)
+static int ask_bytes(
+	const char *path, bool follow, const char *name, char *buf, size_t cap, size_t *ret_len)
 {
 	ssize_t n = follow ? getxattr(path, name, buf, cap) : lgetxattr(path, name, buf, cap);
 
 	if (n < 0) {
-		/* No such question: the path is not on Nacre, or the mount is older than this tool. */
+		/* No such question: the path is not on Nacre, or the mount is older than this tool.
+		 * */
 		return errno == EOPNOTSUPP ? ENOTTY : errno;
 	}
 	*ret_len = (size_t)n;

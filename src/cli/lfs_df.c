@@ -1,8 +1,9 @@
 /*
  * lfs df: space of each target and of the file system.
  *
- * The table's format is Lustre's, byte by byte, for scripts: see docs/lfs.md. In the summary, OSTs that share a disk are
- * counted once, as df(1) of the mount does (their `backing_fsid` is the same).
+ * The table's format is Lustre's, byte by byte, for scripts: see docs/lfs.md. In the summary, OSTs
+ * that share a disk are counted once, as df(1) of the mount does (their `backing_fsid` is the
+ * same).
  */
 #include <errno.h>
 #include <getopt.h>
@@ -154,8 +155,7 @@ static struct row row_of(const struct lfs_target *t, bool inodes)
 	if (inodes) {
 		return (struct row){t->files_total, t->files_used, t->files_free};
 	}
-	return (struct row){
-		t->bytes_total, t->bytes_total - u64_min(t->bytes_free, t->bytes_total),
+	return (struct row){t->bytes_total, t->bytes_total - u64_min(t->bytes_free, t->bytes_total),
 		t->bytes_avail};
 }
 
@@ -275,8 +275,8 @@ static struct row summary(const struct lfs_targets *t, const struct lfs_df_optio
 	return mdts;
 }
 
-void lfs_df_print(FILE *out, const struct lfs_targets *t, const char *point,
-	const struct lfs_df_options *o)
+void lfs_df_print(
+	FILE *out, const struct lfs_targets *t, const char *point, const struct lfs_df_options *o)
 {
 	struct row sum = summary(t, o);
 
@@ -387,7 +387,9 @@ static int pool_filter(const struct lfs_mount *m, const char *pool, struct lfs_t
 	return 0;
 }
 
-static int df_mount(const struct lfs_mount *m, const struct lfs_df_options *o, json_t *json)
+/* *printed: a table stands above. */
+static int df_mount(
+	const struct lfs_mount *m, const struct lfs_df_options *o, json_t *json, bool *printed)
 {
 	_cleanup_(lfs_targets_fini) struct lfs_targets t = {0};
 	const char *pool = o->pool == NULL ? NULL : pool_name(o->pool, m->fsname);
@@ -409,9 +411,13 @@ static int df_mount(const struct lfs_mount *m, const struct lfs_df_options *o, j
 	}
 	if (json != NULL) {
 		json_array_append_new(json, lfs_df_json(&t, m->point));
-	} else {
-		lfs_df_print(stdout, &t, m->point, o);
+		return 0;
 	}
+	if (*printed) {
+		putchar('\n');
+	}
+	*printed = true;
+	lfs_df_print(stdout, &t, m->point, o);
 	return 0;
 }
 
@@ -422,6 +428,7 @@ int lfs_df(int argc, char **argv)
 	const char *path = NULL;
 	size_t count = 0;
 	size_t done = 0;
+	bool printed = false;
 	json_t *json;
 	int err = lfs_df_parse(argc, argv, &o, &path);
 
@@ -438,10 +445,8 @@ int lfs_df(int argc, char **argv)
 		if (o.pool != NULL && pool_name(o.pool, mounts[i].fsname) == NULL) {
 			continue;
 		}
-		if (done++ > 0 && !o.json) {
-			putchar('\n');
-		}
-		rc = df_mount(&mounts[i], &o, json);
+		done++;
+		rc = df_mount(&mounts[i], &o, json, &printed);
 		err = rc != 0 ? rc : err;
 	}
 	if (done == 0 && err == 0) {

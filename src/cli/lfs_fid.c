@@ -1,7 +1,8 @@
 /*
  * lfs path2fid and fid2path: identifiers of paths, and paths of identifiers.
  *
- * A mount answers for what lies below its root: a mount of a subdirectory knows no path outside of it.
+ * A mount answers for what lies below its root: a mount of a subdirectory knows no path outside of
+ * it.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -59,8 +60,7 @@ static int links_part(const char *point, const char *name, link_fn *fn, void *ct
 	return err;
 }
 
-static int links_each(
-	const char *point, struct fid fid, uint64_t first, link_fn *fn, void *ctx)
+static int links_each(const char *point, struct fid fid, uint64_t first, link_fn *fn, void *ctx)
 {
 	char text[FID_STR_MAX];
 	char name[FID_STR_MAX + 48];
@@ -167,10 +167,10 @@ static int fid_show(const struct path2fid *o, const char *path, const struct lfs
 	}
 	p.json = o->json == NULL ? NULL : json_array();
 	err = links_each(m->point, fid, 0, parent_show, &p);
-	if (o->json == NULL) {
-		putchar('\n');
-	} else {
+	if (o->json != NULL) {
 		json_object_set_new(j, "parents", p.json);
+	} else if (p.count > 0 || o->several) {
+		putchar('\n');
 	}
 	return err == 0 ? 0 : lfs_fail("path2fid", err, "no parent of '%s'", path);
 }
@@ -206,8 +206,8 @@ int lfs_path2fid(int argc, char **argv)
 		if (lstat(argv[i], &st) != 0) {
 			err = lfs_fail("path2fid", errno, "cannot access '%s'", argv[i]);
 		} else if (lfs_mount_of(argv[i], false, &m) != 0) {
-			err = lfs_refuse("path2fid", ENOTTY, "'%s' is not on a Nacre file system",
-				argv[i]);
+			err = lfs_refuse(
+				"path2fid", ENOTTY, "'%s' is not on a Nacre file system", argv[i]);
 		} else {
 			err = fid_show(&o, argv[i], &m);
 		}
@@ -254,8 +254,8 @@ static int path_show(void *ctx, uint64_t link, const char *path)
 		return ENODATA;
 	}
 	if (o->json != NULL) {
-		json_array_append_new(o->paths,
-			json_pack("{s:I, s:s}", "link", (json_int_t)link, "path", path));
+		json_array_append_new(
+			o->paths, json_pack("{s:I, s:s}", "link", (json_int_t)link, "path", path));
 	} else {
 		if (o->print_fid) {
 			printf("%s ", o->fid);
@@ -284,8 +284,7 @@ static int fid_paths(struct fid2path *o, const struct lfs_mount *m, const char *
 	}
 	fid_format(fid, o->fid, sizeof(o->fid));
 	o->paths = o->json == NULL ? NULL : json_array();
-	err = links_each(
-		m->point, fid, o->link == LFS_ANY ? 0 : (uint64_t)o->link, path_show, o);
+	err = links_each(m->point, fid, o->link == LFS_ANY ? 0 : (uint64_t)o->link, path_show, o);
 	if (o->json != NULL) {
 		json_array_append_new(
 			o->json, json_pack("{s:s, s:o}", "fid", o->fid, "paths", o->paths));
@@ -293,8 +292,12 @@ static int fid_paths(struct fid2path *o, const struct lfs_mount *m, const char *
 	if (err == LINK_STOP) {
 		return 0;
 	}
-	if (o->link != LFS_ANY && (err == 0 || err == ENODATA)) {
-		return lfs_refuse("fid2path", ENODATA, "%s has no link %" PRId64, o->fid, o->link);
+	/* A FID that was never given out, or whose file is gone, is Lustre's ENOENT. */
+	if (err == ESTALE) {
+		err = ENOENT;
+	}
+	if (o->link != LFS_ANY && (err == 0 || err == ENODATA || err == ENOENT)) {
+		return lfs_refuse("fid2path", ENOENT, "%s has no link %" PRId64, o->fid, o->link);
 	}
 	return err == 0 ? 0 : lfs_fail("fid2path", err, "cannot find a path of %s", o->fid);
 }

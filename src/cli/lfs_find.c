@@ -1,9 +1,9 @@
 /*
  * lfs find: walks directories and prints what satisfies the predicates.
  *
- * A directory is read whole, then its entries are looked at relative to its descriptor, so nothing is looked up twice
- * and paths may be longer than PATH_MAX. Directories are entered after they were looked at, one descriptor per level;
- * links are not followed.
+ * A directory is read whole, then its entries are looked at relative to its descriptor, so nothing
+ * is looked up twice and paths may be longer than PATH_MAX. Directories are entered after they were
+ * looked at, one descriptor per level; links are not followed.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -174,7 +174,8 @@ static void directory(struct walk *w, int dir_fd, const char *name, unsigned dep
 	if (depth >= (uint64_t)w->o->depth_max) {
 		return;
 	}
-	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (depth > 0 ? O_NOFOLLOW : 0));
+	fd = openat(
+		dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (depth > 0 ? O_NOFOLLOW : 0));
 	if (fd < 0) {
 		failed(w, errno);
 		return;
@@ -209,8 +210,7 @@ static char *base_of(const char *path)
 static void operand(struct walk *w, const char *path)
 {
 	_cleanup_(free_ptr) char *base = base_of(path);
-	struct find_file f = {
-		.dir_fd = AT_FDCWD, .name = path, .base = base, .type = DT_UNKNOWN};
+	struct find_file f = {.dir_fd = AT_FDCWD, .name = path, .base = base, .type = DT_UNKNOWN};
 	struct lfs_mount m;
 	int err = base == NULL ? ENOMEM : lfs_mount_need("find", path, &m);
 
@@ -221,8 +221,9 @@ static void operand(struct walk *w, const char *path)
 	strbuf_clear(&w->path);
 	strbuf_puts(&w->path, path);
 	w->start_len = w->path.len;
-	if (strbuf_error(&w->path) != 0) {
-		w->code = lfs_fail("find", ENOMEM, "'%s'", path);
+	err = strbuf_error(&w->path) != 0 ? ENOMEM : find_inode_need(&f);
+	if (err != 0) {
+		w->code = lfs_fail("find", err, "'%s'", path);
 	} else if (visit(w, &f) && f.type == DT_DIR) {
 		directory(w, AT_FDCWD, path, 0);
 	}

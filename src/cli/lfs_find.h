@@ -1,8 +1,9 @@
 /*
  * Private to lfs find: predicates, what is known of a file, the walk.
  *
- * Parsing makes a list of predicates that must all hold. Each says what it needs (a name, an inode, a layout), and a
- * file is asked only for what the predicates before could not settle: names are compared first, then inodes, then layouts.
+ * Parsing makes a list of predicates that must all hold. Each says what it needs (a name, an inode,
+ * a layout), and a file is asked only for what the predicates before could not settle: names are
+ * compared first, then inodes, then layouts.
  */
 #ifndef NACRE_CLI_LFS_FIND_H
 #define NACRE_CLI_LFS_FIND_H

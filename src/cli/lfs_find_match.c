@@ -1,5 +1,6 @@
 /*
- * Whether a file satisfies lfs find's predicates: cheap ones first, and nothing is asked that is not needed.
+ * Whether a file satisfies lfs find's predicates: cheap ones first, and nothing is asked that is
+ * not needed.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /*
- * lfs find's arguments: paths and predicates in any order, long names with one dash or two, single letters as
- * Lustre's.
+ * lfs find's arguments: paths and predicates in any order, long names with one dash or two, single
+ * letters as Lustre's.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -106,8 +106,8 @@ static int take_perm(struct parser *ps, const char *value, int arg)
 	}
 	ps->p->value = strtoul(digits, &end, 8);
 	if (!isdigit((unsigned char)digits[0]) || *end != '\0' || ps->p->value > 07777) {
-		return lfs_fail(
-			"find", EINVAL, "invalid mode '%s' of %s (octal is wanted)", value, ps->word);
+		return lfs_fail("find", EINVAL, "invalid mode '%s' of %s (octal is wanted)", value,
+			ps->word);
 	}
 	return 0;
 }
@@ -257,8 +257,8 @@ static int take_minutes(struct parser *ps, const char *value, int arg)
 
 static bool date_parse(const char *value, int64_t *ret_s)
 {
-	static const char *const formats[] = {
-		"%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%H:%M:%S", "%H:%M", "@%s", "%s"};
+	static const char *const formats[] = {"%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d",
+		"%H:%M:%S", "%H:%M", "@%s", "%s"};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(formats); i++) {
 		time_t now = time(NULL);

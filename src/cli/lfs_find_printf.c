@@ -78,7 +78,7 @@ static void mode_print(FILE *out, unsigned mode)
 	char text[11];
 
 	snprintf(text, sizeof(text), "%c%s%s%s",
-		S_ISDIR(mode)          ? 'd'
+		S_ISDIR(mode)            ? 'd'
 			: S_ISLNK(mode)  ? 'l'
 			: S_ISBLK(mode)  ? 'b'
 			: S_ISCHR(mode)  ? 'c'
@@ -150,7 +150,8 @@ static void owner_print(FILE *out, char letter, const struct statx *st)
 	} else if (gr != NULL) {
 		fputs(gr->gr_name, out);
 	} else {
-		fprintf(out, "%" PRIu32, letter == 'u' || letter == 'U' ? st->stx_uid : st->stx_gid);
+		fprintf(out, "%" PRIu32,
+			letter == 'u' || letter == 'U' ? st->stx_uid : st->stx_gid);
 	}
 }
 

@@ -1,8 +1,8 @@
 /*
  * lfs getstripe: layouts of files and directories' defaults.
  *
- * A directory is followed by what lies directly in it, all of it with -r, nothing with -d. In a directory only
- * files and directories count; a symbolic link is followed where it is an argument.
+ * A directory is followed by what lies directly in it, all of it with -r, nothing with -d. In a
+ * directory only files and directories count; a symbolic link is followed where it is an argument.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,16 +1,17 @@
 /*
- * Layouts in print, byte by byte as Lustre's `lfs getstripe`, because scripts read it: see docs/lfs.md.
+ * Layouts in print, byte by byte as Lustre's `lfs getstripe`, because scripts read it: see
+ * docs/lfs.md.
  *
- * A file has a line per field and a table of its objects; a directory's default is one line. A single field that
- * was asked for is its value alone. YAML names the objects differently.
+ * A file has a line per field and a table of its objects; a directory's default is one line. A
+ * single field that was asked for is its value alone. YAML names the objects differently.
  */
 #include <inttypes.h>
 #include <string.h>
 
 #include "cli/lfs.h"
 
-#define SHOW_FIELDS                                                                                \
-	(LFS_SHOW_COUNT | LFS_SHOW_SIZE | LFS_SHOW_PATTERN | LFS_SHOW_GEN | LFS_SHOW_OFFSET |      \
+#define SHOW_FIELDS \
+	(LFS_SHOW_COUNT | LFS_SHOW_SIZE | LFS_SHOW_PATTERN | LFS_SHOW_GEN | LFS_SHOW_OFFSET | \
 		LFS_SHOW_POOL | LFS_SHOW_FID | LFS_SHOW_MDT)
 
 /* Prints the fields of one layout. */
@@ -43,7 +44,8 @@ static const char *pattern_of(const struct lfs_layout *l)
 	return l->overstriped ? "raid0,overstriped" : "raid0";
 }
 
-/* "lmm_" stands in front of a file's names, "" of a directory's; names with their blanks are 15 wide. */
+/* "lmm_" stands in front of a file's names, "" of a directory's; names with their blanks are 15
+ * wide. */
 static void field(struct printer *p, const char *name, const char *value)
 {
 	if (p->single) {
@@ -137,8 +139,7 @@ static void objects_table(
 			fprintf(out, "\t%6" PRIu32 "\t%14llu\t%#13llx\t%14llu%s\n", l->osts[i],
 				(unsigned long long)l->data_fid.oid,
 				(unsigned long long)l->data_fid.oid,
-				(unsigned long long)l->data_fid.seq,
-				o->ost == LFS_ANY ? "" : " *");
+				(unsigned long long)l->data_fid.seq, o->ost == LFS_ANY ? "" : " *");
 		}
 	}
 	fputc('\n', out);
@@ -159,17 +160,6 @@ static void objects_yaml(
 	fputc('\n', out);
 }
 
-/* A default that names its OSTs. */
-static void directory_osts(FILE *out, const struct lfs_layout *l)
-{
-	for (uint32_t i = 0; i < l->osts_count; i++) {
-		fprintf(out, "%s%" PRIu32, i == 0 ? "ost_list:      " : ",", l->osts[i]);
-	}
-	if (l->osts_count > 0) {
-		fputc('\n', out);
-	}
-}
-
 void lfs_layout_print(FILE *out, const char *path, const struct lfs_layout *l,
 	const struct lfs_getstripe_options *o, bool with_path)
 {
@@ -187,15 +177,15 @@ void lfs_layout_print(FILE *out, const char *path, const struct lfs_layout *l,
 	if (o->single || !objects) {
 		return;
 	}
-	if (l->dir) {
-		directory_osts(out, l);
-		if (with_path && !o->yaml) {
-			fputc('\n', out);
+	/* A default lists OSTs only if it was set with them. */
+	if (!l->dir || l->osts_count > 0) {
+		if (o->yaml) {
+			objects_yaml(out, l, o);
+		} else {
+			objects_table(out, l, o);
 		}
-	} else if (o->yaml) {
-		objects_yaml(out, l, o);
-	} else {
-		objects_table(out, l, o);
+	} else if (with_path && !o->yaml) {
+		fputc('\n', out);
 	}
 }
 

@@ -149,8 +149,7 @@ int lfs_pools_print(FILE *out, const json_t *map, const char *pool)
 	if (pool == NULL) {
 		fprintf(out, "Pools from %s:\n", fsname);
 		for (size_t i = 0; i < json_array_size(pools); i++) {
-			fprintf(out, "%s.%s\n", fsname,
-				lfs_text(json_array_get(pools, i), "name"));
+			fprintf(out, "%s.%s\n", fsname, lfs_text(json_array_get(pools, i), "name"));
 		}
 		return 0;
 	}
@@ -176,16 +175,16 @@ static int pools_show(const struct lfs_mount *m, const char *pool, bool json)
 	}
 	if (pool != NULL && lfs_pool_find(map, pool, &osts) != 0) {
 		json_decref(map);
-		return lfs_refuse("pool_list", ENOENT, "no pool '%s' in file system '%s'", pool,
-			m->fsname);
+		return lfs_refuse(
+			"pool_list", ENOENT, "no pool '%s' in file system '%s'", pool, m->fsname);
 	}
 	if (json) {
 		json_t *pools = json_object_get(map, "pools");
 
-		err = lfs_json_print(
-			pool == NULL ? json_pack("{s:s, s:O}", "fsname", m->fsname, "pools", pools)
-				     : json_pack("{s:s, s:s, s:O}", "fsname", m->fsname, "name",
-					       pool, "osts", osts));
+		err = lfs_json_print(pool == NULL
+				? json_pack("{s:s, s:O}", "fsname", m->fsname, "pools", pools)
+				: json_pack("{s:s, s:s, s:O}", "fsname", m->fsname, "name", pool,
+					  "osts", osts));
 	} else {
 		err = lfs_pools_print(stdout, map, pool);
 	}
@@ -415,7 +414,7 @@ static int check_one(const struct lfs_targets *t, const struct lfs_target *one,
 	} else if (one->active) {
 		printf("%s active.\n", device);
 	} else {
-		lfs_refuse("check", ERR_UNREACHABLE, "check '%s': %s (%d)", device, one->error,
+		lfs_refuse("check", ERR_UNREACHABLE, "'%s': %s (%d)", device, one->error,
 			ERR_UNREACHABLE);
 	}
 	return one->active ? 0 : ERR_UNREACHABLE;

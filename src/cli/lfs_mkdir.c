@@ -1,5 +1,6 @@
 /*
- * lfs mkdir (setdirstripe): a directory with permissions. There is one MDT, so what would choose others is only checked.
+ * lfs mkdir (setdirstripe): a directory with permissions. There is one MDT, so what would choose
+ * others is only checked.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -57,8 +58,8 @@ static int option_take(int c, char **argv, struct make *m)
 		if (lfs_int_parse(optarg, -1, 0, &n)) {
 			return 0;
 		}
-		return lfs_refuse(m->cmd, EINVAL, "no MDT '%s': this file system has one, MDT 0",
-			optarg);
+		return lfs_refuse(
+			m->cmd, EINVAL, "no MDT '%s': this file system has one, MDT 0", optarg);
 	case 'c':
 		if (lfs_int_parse(optarg, 1, 1, &n)) {
 			return 0;

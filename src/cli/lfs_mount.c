@@ -1,8 +1,10 @@
 /*
- * The Nacre mounts of this host, out of /proc/self/mountinfo (proc(5)), and which of them a path lies on.
+ * The Nacre mounts of this host, out of /proc/self/mountinfo (proc(5)), and which of them a path
+ * lies on.
  *
- * A path's mount is known by its mount id (statx(2), since Linux 5.8), so bind mounts and mounts that cover each other are told
- * apart. Where the kernel gives none, the longest mount point in front of the real path counts.
+ * A path's mount is known by its mount id (statx(2), since Linux 5.8), so bind mounts and mounts
+ * that cover each other are told apart. Where the kernel gives none, the longest mount point in
+ * front of the real path counts.
  */
 #include <errno.h>
 #include <fcntl.h>

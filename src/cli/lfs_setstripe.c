@@ -1,8 +1,8 @@
 /*
  * lfs setstripe: a file with a layout of its own, or a directory's default.
  *
- * Both are a setxattr of `lustre.lov`. A file that is not there is made first, without data; if the layout is then
- * refused it is taken away again, so a failed setstripe leaves nothing behind.
+ * Both are a setxattr of `lustre.lov`. A file that is not there is made first, without data; if the
+ * layout is then refused it is taken away again, so a failed setstripe leaves nothing behind.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -88,7 +88,8 @@ static int size_take(struct lfs_setstripe_options *o)
 		return lfs_fail("setstripe", EINVAL, "stripe size '%s' over 4GB limit", optarg);
 	}
 	if (n % LIM_STRIPE_SIZE_MIN != 0) {
-		return lfs_fail("setstripe", EINVAL, "stripe size '%s' is not a multiple of 65536 bytes", optarg);
+		return lfs_fail("setstripe", EINVAL,
+			"stripe size '%s' is not a multiple of 65536 bytes", optarg);
 	}
 	o->size_given = true;
 	o->md.stripe_size = n;
@@ -253,34 +254,65 @@ int lfs_setstripe_parse(int argc, char **argv, struct lfs_setstripe_options *o, 
 
 /* ---- doing ---- */
 
-/* The pool and the OSTs must exist: said before anything is made. */
+static bool known_ost(const struct lfs_targets *t, uint32_t index)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		if (t->list[i].kind == LFS_OST && t->list[i].index == index) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool pool_member(const json_t *pool, uint32_t index)
+{
+	for (size_t i = 0; i < json_array_size(pool); i++) {
+		if (json_integer_value(json_array_get(pool, i)) == (json_int_t)index) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* An OST that was named must exist, and be in the pool if there is one (pool may be NULL). */
+static int ost_check(
+	const struct lfs_mount *m, const struct lfs_targets *t, const json_t *pool, uint32_t index)
+{
+	if (index == LAYOUT_OST_ANY) {
+		return 0;
+	}
+	if (!known_ost(t, index)) {
+		return lfs_fail("setstripe", EINVAL,
+			"no OST with index %" PRIu32 " in file system '%s'", index, m->fsname);
+	}
+	if (pool != NULL && !pool_member(pool, index)) {
+		return lfs_fail("setstripe", EINVAL,
+			"OST with index %" PRIu32 " is not in the pool", index);
+	}
+	return 0;
+}
+
+/* Wishes that cannot be met are told before anything is made. */
 static int map_check(const struct lfs_mount *m, const struct lov_md *md, const json_t *map)
 {
 	_cleanup_(lfs_targets_fini) struct lfs_targets t = {0};
-	json_t *osts;
+	json_t *pool = NULL;
 	int err = lfs_targets_decode(map, &t);
 
 	if (err != 0) {
 		return lfs_fail("setstripe", err, "'%s'", m->point);
 	}
-	if (md->pool[0] != '\0' && lfs_pool_find(map, md->pool, &osts) != 0) {
+	if (md->pool[0] != '\0' && lfs_pool_find(map, md->pool, &pool) != 0) {
 		return lfs_refuse("setstripe", ENOENT, "no pool '%s' in file system '%s'", md->pool,
 			m->fsname);
 	}
-	for (uint32_t i = 0; i < md->osts_count || i == 0; i++) {
-		uint32_t index = md->osts_count > 0 ? md->osts[i] : md->stripe_offset;
-		bool found = index == LAYOUT_OST_ANY;
-
-		for (size_t k = 0; k < t.count && !found; k++) {
-			found = t.list[k].kind == LFS_OST && t.list[k].index == index;
-		}
-		if (!found) {
-			return lfs_fail("setstripe", EINVAL,
-				"no OST with index %" PRIu32 " in file system '%s'", index,
-				m->fsname);
-		}
+	if (md->osts_count == 0) {
+		return ost_check(m, &t, pool, md->stripe_offset);
 	}
-	return 0;
+	for (uint32_t i = 0; i < md->osts_count && err == 0; i++) {
+		err = ost_check(m, &t, pool, md->osts[i]);
+	}
+	return err;
 }
 
 static int wishes_check(const char *path, const struct lov_md *md)
@@ -304,8 +336,8 @@ static int wishes_check(const char *path, const struct lov_md *md)
 static int layout_fail(const char *path, bool dir, int err)
 {
 	if (err == EEXIST) {
-		return lfs_refuse(
-			"setstripe", err, "create stripe file '%s' failed: stripe already set", path);
+		return lfs_refuse("setstripe", err,
+			"create stripe file '%s' failed: stripe already set", path);
 	}
 	if (dir) {
 		return lfs_fail("setstripe", err, "set default stripe of '%s' failed", path);

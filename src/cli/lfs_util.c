@@ -1,5 +1,6 @@
 /*
- * Small things the commands share: the one line about a failure, numbers and lists in arguments, JSON.
+ * Small things the commands share: the one line about a failure, numbers and lists in arguments,
+ * JSON.
  */
 #include <ctype.h>
 #include <errno.h>
