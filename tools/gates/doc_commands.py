@@ -20,7 +20,7 @@ import tempfile
 
 import gatelib
 
-FENCE = re.compile(r"^(\s*)```sh[ \t]*\n(.*?)^\1```[ \t]*$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^([ \t]*)```sh[ \t]*\n(.*?)^\1```[ \t]*$", re.MULTILINE | re.DOTALL)
 LIMIT_S = 600
 
 

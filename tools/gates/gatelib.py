@@ -18,6 +18,11 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 SYSTEM_SIDE = {
     "src/store/kv_lmdb.c": "the store on LMDB, which makes system calls itself",
     "src/store/kv_guard.c": "SIGBUS from LMDB's map fails one target, not the process",
+    "src/client/lib/lib_call.c": "libnacre enters the reactor from the program's threads",
+    "src/client/lib/lib_file.c": "libnacre speaks the C library's types",
+    "src/client/lib/lib_int.h": "libnacre's background thread",
+    "src/client/lib/lib_mount.c": "libnacre reads the key file and starts its thread",
+    "src/client/lib/lib_name.c": "libnacre speaks the C library's types",
 }
 
 
