@@ -16,6 +16,7 @@
 #include <sys/uio.h>
 
 #include "base/base.h"
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/fid.h"
 #include "base/limits.h"
@@ -66,6 +67,25 @@ struct client_attr {
 	uint32_t blksize;
 	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
 	uint64_t change;
+};
+
+/* A name in a directory. */
+struct client_entry {
+	struct fid parent;
+	const char *name;
+};
+
+/* Where a text or value is written, and what fits. */
+struct client_out {
+	void *buf;
+	size_t cap;
+};
+
+/* What is written, and where. */
+struct client_buffers {
+	const struct iovec *iov;
+	unsigned iov_count;
+	uint64_t off;
 };
 
 /* client_setattr's valid bits. */
@@ -135,8 +155,8 @@ _yields_ _check_ int client_create(struct client *c, const struct client_cred *c
 	struct client_attr *ret_attr);
 /* open(O_CREAT): creates and opens, or opens the existing one unless O_EXCL. */
 _yields_ _check_ int client_create_open(struct client *c, const struct client_cred *cred,
-	struct fid parent, const char *name, const struct client_create *how,
-	struct client_attr *ret_attr, struct client_file **ret_file);
+	struct client_entry at, const struct client_create *how, struct client_attr *ret_attr,
+	struct client_file **ret_file);
 _yields_ _check_ int client_unlink(
 	struct client *c, const struct client_cred *cred, struct fid parent, const char *name);
 _yields_ _check_ int client_rmdir(
@@ -145,8 +165,7 @@ _yields_ _check_ int client_link(struct client *c, const struct client_cred *cre
 	struct fid parent, const char *name, struct client_attr *ret_attr);
 /* flags: RENAME_NOREPLACE, RENAME_EXCHANGE. */
 _yields_ _check_ int client_rename(struct client *c, const struct client_cred *cred,
-	struct fid src_parent, const char *src_name, struct fid dst_parent, const char *dst_name,
-	unsigned flags);
+	struct client_entry src, struct client_entry dst, unsigned flags);
 /* Writes the target and a NUL. -NE_RANGE when cap is too small. */
 _yields_ _check_ int client_readlink(
 	struct client *c, const struct client_cred *cred, struct fid fid, char *buf, size_t cap);
@@ -155,10 +174,10 @@ _yields_ _check_ int client_readlink(
 
 /* cap 0 asks for the size. */
 _yields_ _check_ int client_getxattr(struct client *c, const struct client_cred *cred,
-	struct fid fid, const char *name, void *buf, size_t cap, size_t *ret_len);
+	struct fid fid, const char *name, struct client_out dst, size_t *ret_len);
 /* flags: XATTR_CREATE, XATTR_REPLACE. */
 _yields_ _check_ int client_setxattr(struct client *c, const struct client_cred *cred,
-	struct fid fid, const char *name, const void *value, size_t len, int flags);
+	struct fid fid, const char *name, struct span value_span, int flags);
 _yields_ _check_ int client_removexattr(
 	struct client *c, const struct client_cred *cred, struct fid fid, const char *name);
 _yields_ _check_ int client_listxattr(struct client *c, const struct client_cred *cred,
@@ -181,20 +200,34 @@ _yields_ _check_ int client_read(struct client *c, struct client_file *f, const 
 /* Writes all of the iovec or fails; with O_APPEND off is ignored. *ret_len counts what was written
  * before an error too. The cred decides about set-id bits. */
 _yields_ _check_ int client_write(struct client *c, const struct client_cred *cred,
-	struct client_file *f, const struct iovec *iov, unsigned iov_count, uint64_t off,
-	size_t *ret_len);
+	struct client_file *f, struct client_buffers io, size_t *ret_len);
 /* Everything written through any handle of this file so far is durable, and its size. -NE_LOST_WRITES
  * once per handle when a server lost unsynced writes. */
 _yields_ _check_ int client_fsync(struct client *c, struct client_file *f, bool data_only);
 
 /* One directory entry; attr is NULL without plus. Non-zero stops the walk (buffer full). */
-typedef int client_dirent_fn(void *ctx, const char *name, size_t name_len, struct fid fid,
-	uint32_t mode, uint64_t next_cookie, const struct client_attr *attr);
+struct client_dirent {
+	const char *name; /* NUL-terminated */
+	size_t name_len;
+	struct fid fid;
+	uint32_t mode; /* type bits of st_mode */
+	uint64_t next_cookie; /* position after this entry */
+	const struct client_attr *attr;
+};
+typedef int client_dirent_fn(void *ctx, const struct client_dirent *entry);
+struct client_listing {
+	uint64_t cookie; /* where to begin; 0: the start */
+	size_t bytes_max;
+	bool plus; /* with attributes */
+	client_dirent_fn *fn;
+	void *ctx;
+	struct fid *ret_parent;
+	bool *ret_end;
+};
 /* Walks from cookie (0: start) in cookie order; "." and ".." are not among the entries. *ret_end tells
  * that the last entry was passed. At most about bytes_max bytes of entries are fetched. */
 _yields_ _check_ int client_readdir(struct client *c, const struct client_cred *cred,
-	struct client_file *dir, uint64_t cookie, size_t bytes_max, bool plus, client_dirent_fn *fn,
-	void *ctx, struct fid *ret_parent, bool *ret_end);
+	struct client_file *dir, const struct client_listing *walk);
 /* Changes of the directory (or, without a handle, all metadata changes so far) are durable. */
 _yields_ _check_ int client_sync(struct client *c);
 
@@ -204,7 +237,7 @@ _yields_ _check_ int client_statfs(struct client *c, struct client_statfs *ret_s
 
 /* Path from the mount's root without leading slash. */
 _yields_ _check_ int client_fid2path(struct client *c, const struct client_cred *cred,
-	struct fid fid, uint32_t link, char *buf, size_t cap, uint32_t *ret_link_next);
+	struct fid fid, uint32_t link, struct client_out out, uint32_t *ret_link_next);
 /* Walks a path ("a/b/c") from a directory, following symbolic links when asked to. */
 _yields_ _check_ int client_walk(struct client *c, const struct client_cred *cred, struct fid from,
 	const char *path, bool follow_last, struct client_attr *ret_attr);

@@ -20,6 +20,7 @@ static int dirent_give(struct dir_walk *w, const struct w_dirent *from)
 {
 	struct wire_iter it = w_attr_iter(&from->attrs.view);
 	char name[LIM_NAME_MAX + 1];
+	struct client_dirent entry;
 	struct client_attr attr;
 	struct w_attr raw;
 	bool plus = w->plus && w_attr_next(&it, &raw);
@@ -36,8 +37,9 @@ static int dirent_give(struct dir_walk *w, const struct w_dirent *from)
 			return err;
 		}
 	}
-	if (w->fn(w->ctx, name, from->name.len, from->fid, from->mode, from->cookie,
-		    plus ? &attr : NULL) != 0) {
+	entry = (struct client_dirent){
+		name, from->name.len, from->fid, from->mode, from->cookie, plus ? &attr : NULL};
+	if (w->fn(w->ctx, &entry) != 0) {
 		w->full = true;
 		return 0;
 	}
@@ -71,9 +73,15 @@ static int dir_page(struct dir_walk *w, const struct client_cred *cred,
 }
 
 int client_readdir(struct client *c, const struct client_cred *cred, struct client_file *dir,
-	uint64_t cookie, size_t bytes_max, bool plus, client_dirent_fn *fn, void *ctx,
-	struct fid *ret_parent, bool *ret_end)
+	const struct client_listing *walk)
 {
+	uint64_t cookie = walk->cookie;
+	size_t bytes_max = walk->bytes_max;
+	bool plus = walk->plus;
+	client_dirent_fn *fn = walk->fn;
+	void *ctx = walk->ctx;
+	struct fid *ret_parent = walk->ret_parent;
+	bool *ret_end = walk->ret_end;
 	struct dir_walk w = {.c = c, .cookie = cookie, .plus = plus, .fn = fn, .ctx = ctx};
 	struct w_mds_readdir_req req = {
 		.fid = dir->inode->fid,

@@ -85,9 +85,13 @@ int client_link(struct client *c, const struct client_cred *cred, struct fid fid
 	return err != 0 ? err : client_info_finish(c, &rep.info, ret_attr);
 }
 
-int client_rename(struct client *c, const struct client_cred *cred, struct fid src_parent,
-	const char *src_name, struct fid dst_parent, const char *dst_name, unsigned flags)
+int client_rename(struct client *c, const struct client_cred *cred, struct client_entry src,
+	struct client_entry dst, unsigned flags)
 {
+	struct fid src_parent = src.parent;
+	const char *src_name = src.name;
+	struct fid dst_parent = dst.parent;
+	const char *dst_name = dst.name;
 	struct w_mds_rename_req req = {.src_parent = src_parent, .dst_parent = dst_parent};
 	struct w_mds_rename_rep rep;
 	_cleanup_(rpc_call_fini) struct rpc_call call = {
@@ -129,8 +133,10 @@ int client_readlink(
 }
 
 int client_fid2path(struct client *c, const struct client_cred *cred, struct fid fid, uint32_t link,
-	char *buf, size_t cap, uint32_t *ret_link_next)
+	struct client_out out, uint32_t *ret_link_next)
 {
+	char *buf = out.buf;
+	size_t cap = out.cap;
 	struct w_mds_fid2path_req req = {.fid = fid, .link = link};
 	struct w_mds_fid2path_rep rep;
 	_cleanup_(rpc_call_fini) struct rpc_call call = {

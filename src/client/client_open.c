@@ -236,10 +236,12 @@ int client_create(struct client *c, const struct client_cred *cred, struct fid p
 	return err != 0 ? err : client_info_finish(c, &op->rep.info, ret_attr);
 }
 
-int client_create_open(struct client *c, const struct client_cred *cred, struct fid parent,
-	const char *name, const struct client_create *how, struct client_attr *ret_attr,
+int client_create_open(struct client *c, const struct client_cred *cred, struct client_entry at,
+	const struct client_create *how, struct client_attr *ret_attr,
 	struct client_file **ret_file)
 {
+	struct fid parent = at.parent;
+	const char *name = at.name;
 	_cleanup_(create_op_free) struct create_op *op = mem_zalloc(sizeof(*op));
 	unsigned recovered = client_recoveries(c);
 	struct client_file *f;
@@ -345,6 +347,7 @@ struct fid client_file_fid(const struct client_file *f)
 
 struct reclaim {
 	struct client_file *f;
+	bool outside; /* of the session's event: it waits for connections as any call does */
 	struct w_mds_reclaim_open_rep rep;
 	struct rpc_call call;
 };
@@ -361,7 +364,7 @@ static void reclaim_start(
 
 	client_cred_encode(&r->f->cred, &req.cred);
 	r->call = (struct rpc_call){.op = W_OP_MDS_RECLAIM_OPEN,
-		.flags = RPC_CALL_RECOVERY | RPC_CALL_REPEATABLE,
+		.flags = (r->outside ? 0 : RPC_CALL_RECOVERY) | RPC_CALL_REPEATABLE,
 		.request = &req,
 		.reply = &r->rep};
 	c->counters.rpcs++;
@@ -482,6 +485,7 @@ int client_reclaim_one(struct client *c, struct client_file *f)
 		return -NE_NOMEM;
 	}
 	r->f = f;
+	r->outside = true;
 	reclaim_start(c, client_mdt(c), r, false);
 	err = reclaim_finish(r);
 	mem_free(r);

@@ -123,7 +123,8 @@ static int tool_path(struct tool *t)
 	for (unsigned n = 0; n < TOOL_PATHS_MAX; n++) {
 		uint32_t next = 0;
 
-		err = client_fid2path(t->c, t->cred, fid, link, path, LIM_PATH_MAX + 1, &next);
+		err = client_fid2path(t->c, t->cred, fid, link,
+			(struct client_out){path, LIM_PATH_MAX + 1}, &next);
 		if (err != 0) {
 			return err;
 		}

@@ -261,8 +261,11 @@ static int write_any(struct writing *w)
 }
 
 int client_write(struct client *c, const struct client_cred *cred, struct client_file *f,
-	const struct iovec *iov, unsigned iov_count, uint64_t off, size_t *ret_len)
+	struct client_buffers io, size_t *ret_len)
 {
+	const struct iovec *iov = io.iov;
+	unsigned iov_count = io.iov_count;
+	uint64_t off = io.off;
 	struct writing w = {
 		.c = c, .f = f, .cred = cred, .iov = iov, .iov_count = iov_count, .off = off};
 	int err;

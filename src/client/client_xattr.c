@@ -52,8 +52,10 @@ static int name_check(const char *name, struct wire_str *ret_name)
 }
 
 int client_getxattr(struct client *c, const struct client_cred *cred, struct fid fid,
-	const char *name, void *buf, size_t cap, size_t *ret_len)
+	const char *name, struct client_out dst, size_t *ret_len)
 {
+	void *buf = dst.buf;
+	size_t cap = dst.cap;
 	struct w_mds_getxattr_req req = {.fid = fid};
 	struct w_mds_getxattr_rep rep;
 	_cleanup_(rpc_call_fini) struct rpc_call call = {
@@ -91,8 +93,10 @@ static int xattr_change(struct client *c, const struct client_cred *cred,
 }
 
 int client_setxattr(struct client *c, const struct client_cred *cred, struct fid fid,
-	const char *name, const void *value, size_t len, int flags)
+	const char *name, struct span value_span, int flags)
 {
+	const void *value = value_span.ptr;
+	size_t len = value_span.len;
 	struct w_mds_setxattr_req req = {.fid = fid};
 
 	if (strcmp(name, "lustre.lov") == 0) {

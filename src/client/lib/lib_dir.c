@@ -43,13 +43,16 @@ _export_ int nacre_opendir(struct nacre *fs, const char *path, struct nacre_dir 
 	return rc;
 }
 
-static int entry_take(void *ctx, const char *name, size_t name_len, struct fid fid, uint32_t mode,
-	uint64_t next_cookie, const struct client_attr *attr)
+static int entry_take(void *ctx, const struct client_dirent *e_in)
 {
+	const char *name = e_in->name;
+	size_t name_len = e_in->name_len;
+	struct fid fid = e_in->fid;
+	uint32_t mode = e_in->mode;
+	uint64_t next_cookie = e_in->next_cookie;
 	struct nacre_dir *d = ctx;
 	struct lib_entry *e = &d->entries[d->count];
 
-	(void)attr;
 	if (d->count == LIB_ENTRIES) {
 		return 1;
 	}
@@ -70,8 +73,14 @@ static int readdir_fiber(struct lib_call *call)
 
 	d->count = 0;
 	d->next = 0;
-	return client_readdir(call->fs->client, &call->cred, d->file, d->cookie, PAGE_BYTES, false,
-		entry_take, d, &parent, &d->end);
+	return client_readdir(call->fs->client, &call->cred, d->file,
+		&(struct client_listing){.cookie = d->cookie,
+			.bytes_max = PAGE_BYTES,
+			.plus = false,
+			.fn = entry_take,
+			.ctx = d,
+			.ret_parent = &parent,
+			.ret_end = &d->end});
 }
 
 _export_ int nacre_readdir(struct nacre_dir *dir, struct nacre_dirent *ret_entry)

@@ -64,8 +64,8 @@ static int open_create(struct lib_call *call, struct client_file **ret_file)
 	if (err != 0 && err != -NE_NOENT) {
 		return err;
 	}
-	return client_create_open(
-		call->fs->client, &call->cred, parent, name, &call->create, &call->attr, ret_file);
+	return client_create_open(call->fs->client, &call->cred,
+		(struct client_entry){parent, name}, &call->create, &call->attr, ret_file);
 }
 
 static int open_check(struct lib_call *call, const struct client_attr *attr)
@@ -157,8 +157,8 @@ static int read_fiber(struct lib_call *call)
 
 static int write_fiber(struct lib_call *call)
 {
-	return client_write(call->fs->client, &call->cred, call->file->file, call->iov,
-		call->iov_count, call->off, &call->len);
+	return client_write(call->fs->client, &call->cred, call->file->file,
+		(struct client_buffers){call->iov, call->iov_count, call->off}, &call->len);
 }
 
 static ssize_t transfer(struct nacre_file *file, struct lib_call *call, int count, off_t off)

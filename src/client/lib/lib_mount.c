@@ -294,7 +294,7 @@ static int sync_fiber(struct lib_call *call)
 {
 	struct client *c = call->fs->client;
 
-	return client_setxattr(c, &call->cred, client_root(c), "nacre.sync", "", 0, 0);
+	return client_setxattr(c, &call->cred, client_root(c), "nacre.sync", span_of("", 0), 0);
 }
 
 _export_ int nacre_sync(struct nacre *fs)

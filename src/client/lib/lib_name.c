@@ -211,9 +211,11 @@ static int rename_fiber(struct lib_call *call)
 	if (err == 0) {
 		err = lib_parent(call, call->path2, &to, names + LIM_NAME_MAX + 1);
 	}
-	return err != 0 ? (err == -NE_EXIST ? -NE_BUSY : err)
-			: client_rename(call->fs->client, &call->cred, from, names, to,
-				  names + LIM_NAME_MAX + 1, (unsigned)call->flags);
+	return err != 0
+		? (err == -NE_EXIST ? -NE_BUSY : err)
+		: client_rename(call->fs->client, &call->cred, (struct client_entry){from, names},
+			  (struct client_entry){to, names + LIM_NAME_MAX + 1},
+			  (unsigned)call->flags);
 }
 
 _export_ int nacre_rename(struct nacre *fs, const char *from, const char *to, unsigned flags)
@@ -279,10 +281,11 @@ static int getxattr_fiber(struct lib_call *call)
 	if (err != 0) {
 		return err;
 	}
-	return call->name != NULL ? client_getxattr(call->fs->client, &call->cred, call->attr.fid,
-					    call->name, call->buf, call->cap, &call->len)
-				  : client_listxattr(call->fs->client, &call->cred, call->attr.fid,
-					    call->buf, call->cap, &call->len);
+	return call->name != NULL
+		? client_getxattr(call->fs->client, &call->cred, call->attr.fid, call->name,
+			  (struct client_out){call->buf, call->cap}, &call->len)
+		: client_listxattr(call->fs->client, &call->cred, call->attr.fid, call->buf,
+			  call->cap, &call->len);
 }
 
 _export_ ssize_t nacre_getxattr(
@@ -317,7 +320,7 @@ static int setxattr_fiber(struct lib_call *call)
 	}
 	return call->value != NULL
 		? client_setxattr(call->fs->client, &call->cred, call->attr.fid, call->name,
-			  call->value, call->cap, call->flags)
+			  span_of(call->value, call->cap), call->flags)
 		: client_removexattr(call->fs->client, &call->cred, call->attr.fid, call->name);
 }
 

@@ -442,8 +442,8 @@ static void osts_wait(struct cluster *cl, struct client *c, struct lov_md *md)
 		how.lov = buf;
 		how.lov_len = len;
 		if (client_create(c, &root, client_root(c), "probe", &how, &attr) == 0) {
-			MUST(client_getxattr(c, &root, attr.fid, "lustre.lov", buf, sizeof(buf),
-				     &len) == 0);
+			MUST(client_getxattr(c, &root, attr.fid, "lustre.lov",
+				     (struct client_out){buf, sizeof(buf)}, &len) == 0);
 			MUST(lov_decode(buf, len, md) == 0);
 			MUST(client_unlink(c, &root, client_root(c), "probe") == 0);
 		}
@@ -473,7 +473,7 @@ static void setup_main(void *arg)
 	md->stripe_count = (uint16_t)cl->stripe_count;
 	md->stripe_offset = LAYOUT_OST_ANY;
 	MUST(lov_encode(md, buf, sizeof(buf), &len) == 0);
-	MUST(client_setxattr(c, &root, client_root(c), "lustre.lov", buf, len, 0) == 0);
+	MUST(client_setxattr(c, &root, client_root(c), "lustre.lov", span_of(buf, len), 0) == 0);
 	client_free(c);
 	mem_free(md);
 	cl->setup_done = true;

@@ -21,7 +21,9 @@ static struct client_file *file_create(struct client *c, const char *name, int f
 	struct client_attr attr;
 	struct client_file *f;
 
-	CHECK_EQ(client_create_open(c, &root_cred, client_root(c), name, &how, &attr, &f), 0);
+	CHECK_EQ(client_create_open(c, &root_cred, (struct client_entry){client_root(c), name},
+			 &how, &attr, &f),
+		0);
 	return f;
 }
 
@@ -31,7 +33,7 @@ static int file_write(
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
 	size_t put = 0;
 
-	return client_write(c, &root_cred, f, &iov, 1, off, &put);
+	return client_write(c, &root_cred, f, (struct client_buffers){&iov, 1, off}, &put);
 }
 
 static int file_read(struct client *c, struct client_file *f, void *buf, size_t len, uint64_t off)
@@ -163,9 +165,10 @@ static void closed_body(struct cluster *cl, unsigned client)
 	CHECK_EQ(client_release(c, f), 0);
 	all_lose_power(cl);
 	sleep_ms(cl, client, 1000);
-	CHECK_EQ(client_setxattr(c, &root_cred, client_root(c), "nacre.sync", "", 0, 0),
+	CHECK_EQ(client_setxattr(c, &root_cred, client_root(c), "nacre.sync", span_of("", 0), 0),
 		-NE_LOST_WRITES);
-	CHECK_EQ(client_setxattr(c, &root_cred, client_root(c), "nacre.sync", "", 0, 0), 0);
+	CHECK_EQ(
+		client_setxattr(c, &root_cred, client_root(c), "nacre.sync", span_of("", 0), 0), 0);
 	mem_free(want);
 }
 
@@ -339,8 +342,8 @@ static void unplaced_body(struct cluster *cl, unsigned client)
 	/* The MDT asks its OSTs now and then. */
 	sleep_ms(cl, client, 100000);
 	f = file_create(c, "f", O_RDWR);
-	CHECK_EQ(client_getxattr(c, &root_cred, client_file_fid(f), "nacre.layout", text,
-			 sizeof(text) - 1, &len),
+	CHECK_EQ(client_getxattr(c, &root_cred, client_file_fid(f), "nacre.layout",
+			 (struct client_out){text, sizeof(text) - 1}, &len),
 		0);
 	text[len] = '\0';
 	CHECK(strstr(text, "\"objects\": []") != NULL);

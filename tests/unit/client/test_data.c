@@ -21,7 +21,9 @@ static struct client_file *file_create(struct client *c, const char *name, int f
 	struct client_attr attr;
 	struct client_file *f;
 
-	CHECK_EQ(client_create_open(c, &root_cred, client_root(c), name, &how, &attr, &f), 0);
+	CHECK_EQ(client_create_open(c, &root_cred, (struct client_entry){client_root(c), name},
+			 &how, &attr, &f),
+		0);
 	return f;
 }
 
@@ -41,7 +43,7 @@ static void file_write(
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
 	size_t put = 0;
 
-	CHECK_EQ(client_write(c, &root_cred, f, &iov, 1, off, &put), 0);
+	CHECK_EQ(client_write(c, &root_cred, f, (struct client_buffers){&iov, 1, off}, &put), 0);
 	CHECK_EQ(put, len);
 }
 
@@ -102,7 +104,7 @@ static void model_write(struct client *c, struct client_file *f, struct model *m
 	len = (size_t)u64_min(len, MODEL_MAX - off);
 	prng_fill(&m->rng, m->buf, len);
 	n = iov_cut(&m->rng, m->buf, len, iov, ARRAY_SIZE(iov));
-	CHECK_EQ(client_write(c, &root_cred, f, iov, n, off, &put), 0);
+	CHECK_EQ(client_write(c, &root_cred, f, (struct client_buffers){iov, n, off}, &put), 0);
 	CHECK_EQ(put, len);
 	memcpy(m->bytes + off, m->buf, len);
 	m->size = u64_max(m->size, off + len);
@@ -295,11 +297,15 @@ static void edges_body(struct cluster *cl, unsigned client)
 	size_t put = 0;
 
 	/* The last byte a file can have; what goes beyond is cut, at the end there is nothing left. */
-	CHECK_EQ(client_write(c, &root_cred, f, &iov, 1, max - 4, &put), 0);
+	CHECK_EQ(
+		client_write(c, &root_cred, f, (struct client_buffers){&iov, 1, max - 4}, &put), 0);
 	CHECK_EQ(put, 4);
 	CHECK_EQ(file_size(c, f), max);
-	CHECK_EQ(client_write(c, &root_cred, f, &iov, 1, max, &put), -NE_FBIG);
-	CHECK_EQ(client_write(c, &root_cred, f, &iov, 1, UINT64_MAX - 2, &put), -NE_FBIG);
+	CHECK_EQ(client_write(c, &root_cred, f, (struct client_buffers){&iov, 1, max}, &put),
+		-NE_FBIG);
+	CHECK_EQ(client_write(
+			 c, &root_cred, f, (struct client_buffers){&iov, 1, UINT64_MAX - 2}, &put),
+		-NE_FBIG);
 	CHECK_EQ(file_read(c, f, buf, 20, max - 6), 6);
 	CHECK(memcmp(buf,
 		      "\0\0"
@@ -308,7 +314,7 @@ static void edges_body(struct cluster *cl, unsigned client)
 	CHECK_EQ(file_read(c, f, buf, 20, max), 0);
 	CHECK_EQ(file_read(c, f, buf, 20, UINT64_MAX), 0);
 	/* No bytes, no memory. */
-	CHECK_EQ(client_write(c, &root_cred, f, &iov, 0, 5, &put), 0);
+	CHECK_EQ(client_write(c, &root_cred, f, (struct client_buffers){&iov, 0, 5}, &put), 0);
 	CHECK_EQ(put, 0);
 	CHECK_EQ(client_release(c, f), 0);
 	/* A handle does what it was opened for. */
@@ -316,7 +322,8 @@ static void edges_body(struct cluster *cl, unsigned client)
 	CHECK_EQ(client_read(c, f, &iov, 1, 0, &put), -NE_BADF);
 	CHECK_EQ(client_release(c, f), 0);
 	f = file_create(c, "rd", O_RDONLY);
-	CHECK_EQ(client_write(c, &root_cred, f, &iov, 1, 0, &put), -NE_BADF);
+	CHECK_EQ(client_write(c, &root_cred, f, (struct client_buffers){&iov, 1, 0}, &put),
+		-NE_BADF);
 	CHECK_EQ(client_release(c, f), 0);
 }
 

@@ -89,9 +89,14 @@ struct listing {
 	uint64_t sizes[64];
 };
 
-static int list_one(void *ctx, const char *name, size_t name_len, struct fid fid, uint32_t mode,
-	uint64_t next_cookie, const struct client_attr *attr)
+static int list_one(void *ctx, const struct client_dirent *e_in)
 {
+	const char *name = e_in->name;
+	size_t name_len = e_in->name_len;
+	struct fid fid = e_in->fid;
+	uint32_t mode = e_in->mode;
+	uint64_t next_cookie = e_in->next_cookie;
+	const struct client_attr *attr = e_in->attr;
 	struct listing *l = ctx;
 
 	if (l->count == l->stop_at) {
@@ -119,8 +124,14 @@ static void listing_check(struct client *c, unsigned files)
 	while (!end) {
 		/* Two at a time, though the MDT's pages hold more. */
 		l->stop_at = l->count + 2;
-		CHECK_EQ(client_readdir(c, &root_cred, dir, l->cookie, 4096, true, list_one, l,
-				 &parent, &end),
+		CHECK_EQ(client_readdir(c, &root_cred, dir,
+				 &(struct client_listing){.cookie = l->cookie,
+					 .bytes_max = 4096,
+					 .plus = true,
+					 .fn = list_one,
+					 .ctx = l,
+					 .ret_parent = &parent,
+					 .ret_end = &end}),
 			0);
 	}
 	CHECK(fid_eq(parent, fid_root()));
@@ -153,12 +164,15 @@ static void names_body(struct cluster *cl, unsigned client)
 		char name[16];
 
 		snprintf(name, sizeof(name), "f%u", i);
-		CHECK_EQ(client_create_open(
-				 c, &root_cred, client_root(c), name, &how, &attr, &open[i]),
+		CHECK_EQ(
+			client_create_open(c, &root_cred,
+				(struct client_entry){client_root(c), name}, &how, &attr, &open[i]),
 			0);
 		CHECK_EQ(attr.mode, S_IFREG | 0644);
 		CHECK_EQ(attr.ino, fid_ino(attr.fid));
-		CHECK_EQ(client_write(c, &root_cred, open[i], &iov, 1, 0, &put), 0);
+		CHECK_EQ(client_write(
+				 c, &root_cred, open[i], (struct client_buffers){&iov, 1, 0}, &put),
+			0);
 	}
 	/* Sizes of files being written come from the OSTs. */
 	listing_check(c, 10);
@@ -243,14 +257,16 @@ static void suid_body(struct cluster *cl, unsigned client)
 		struct iovec iov = {.iov_base = buf, .iov_len = big != 0 ? 100000 : 100};
 		size_t put;
 
-		CHECK_EQ(client_create_open(c, &root_cred, client_root(c),
-				 big != 0 ? "big" : "small", &how, &attr, &f),
+		CHECK_EQ(client_create_open(c, &root_cred,
+				 (struct client_entry){client_root(c), big != 0 ? "big" : "small"},
+				 &how, &attr, &f),
 			0);
 		/* Root keeps the bit, others do not. */
-		CHECK_EQ(client_write(c, &root_cred, f, &iov, 1, 0, &put), 0);
+		CHECK_EQ(client_write(c, &root_cred, f, (struct client_buffers){&iov, 1, 0}, &put),
+			0);
 		CHECK_EQ(client_getattr(c, &root_cred, attr.fid, f, &attr), 0);
 		CHECK((attr.mode & S_ISUID) != 0);
-		CHECK_EQ(client_write(c, &user, f, &iov, 1, 0, &put), 0);
+		CHECK_EQ(client_write(c, &user, f, (struct client_buffers){&iov, 1, 0}, &put), 0);
 		CHECK_EQ(client_getattr(c, &root_cred, attr.fid, f, &attr), 0);
 		CHECK((attr.mode & S_ISUID) == 0);
 		CHECK_EQ(client_release(c, f), 0);
@@ -278,7 +294,9 @@ static void read_only_body(struct cluster *cl, unsigned client)
 	cluster_options(cl, client, &opt);
 	opt.read_only = true;
 	CHECK_EQ(client_new(&opt, NULL, 0, &c), 0);
-	CHECK_EQ(client_create_open(c, &root_cred, client_root(c), "x", &how, &attr, &f), -NE_ROFS);
+	CHECK_EQ(client_create_open(c, &root_cred, (struct client_entry){client_root(c), "x"}, &how,
+			 &attr, &f),
+		-NE_ROFS);
 	CHECK_EQ(client_unlink(c, &root_cred, client_root(c), "x"), -NE_ROFS);
 	CHECK_EQ(client_open(c, &root_cred, client_root(c), O_RDONLY, &attr, &f), 0);
 	CHECK_EQ(client_release(c, f), 0);
@@ -301,8 +319,9 @@ static void ask(struct client *c, struct fid fid, const char *name, char *buf, s
 	size_t len = 0;
 	size_t size = 0;
 
-	CHECK_EQ(client_getxattr(c, &root_cred, fid, name, NULL, 0, &size), 0);
-	CHECK_EQ(client_getxattr(c, &root_cred, fid, name, buf, cap - 1, &len), 0);
+	CHECK_EQ(client_getxattr(c, &root_cred, fid, name, (struct client_out){NULL, 0}, &size), 0);
+	CHECK_EQ(client_getxattr(c, &root_cred, fid, name, (struct client_out){buf, cap - 1}, &len),
+		0);
 	buf[len] = '\0';
 	CHECK(len > 2 && buf[0] == '{' && buf[len - 1] == '}');
 }
@@ -321,23 +340,31 @@ static void lov_check(struct client *c, struct fid fid)
 	uint8_t buf[512];
 	size_t len = 0;
 
-	CHECK_EQ(client_getxattr(c, &root_cred, fid, "lustre.lov", buf, sizeof(buf), &len), 0);
+	CHECK_EQ(client_getxattr(c, &root_cred, fid, "lustre.lov",
+			 (struct client_out){buf, sizeof(buf)}, &len),
+		0);
 	CHECK_EQ(lov_decode(buf, len, md), 0);
 	CHECK_EQ(md->stripe_count, 3);
 	CHECK_EQ(md->osts_count, 3);
-	CHECK_EQ(client_getxattr(c, &root_cred, fid, "trusted.lov", buf, 4, &len), -NE_RANGE);
-	CHECK_EQ(client_setxattr(c, &root_cred, fid, "trusted.lov", buf, len, 0), -NE_NOTSUP);
+	CHECK_EQ(client_getxattr(
+			 c, &root_cred, fid, "trusted.lov", (struct client_out){buf, 4}, &len),
+		-NE_RANGE);
+	CHECK_EQ(client_setxattr(c, &root_cred, fid, "trusted.lov", span_of(buf, len), 0),
+		-NE_NOTSUP);
 	/* setstripe of an empty file. */
 	*md = (struct lov_md){.pattern = LOV_PATTERN_RAID0,
 		.stripe_size = 2 * LIM_STRIPE_SIZE_MIN,
 		.stripe_count = 2,
 		.stripe_offset = 0xffff};
 	CHECK_EQ(lov_encode(md, buf, sizeof(buf), &len), 0);
-	CHECK_EQ(client_setxattr(c, &root_cred, fid, "lustre.lov", buf, len, 0), 0);
-	CHECK_EQ(client_getxattr(c, &root_cred, fid, "lustre.lov", buf, sizeof(buf), &len), 0);
+	CHECK_EQ(client_setxattr(c, &root_cred, fid, "lustre.lov", span_of(buf, len), 0), 0);
+	CHECK_EQ(client_getxattr(c, &root_cred, fid, "lustre.lov",
+			 (struct client_out){buf, sizeof(buf)}, &len),
+		0);
 	CHECK_EQ(lov_decode(buf, len, md), 0);
 	CHECK(md->stripe_count == 2 && md->stripe_size == 2 * LIM_STRIPE_SIZE_MIN);
-	CHECK_EQ(client_setxattr(c, &root_cred, fid, "lustre.lov", "junk", 4, 0), -NE_INVAL);
+	CHECK_EQ(client_setxattr(c, &root_cred, fid, "lustre.lov", span_of("junk", 4), 0),
+		-NE_INVAL);
 	mem_free(md);
 }
 
@@ -392,11 +419,14 @@ static void tools_body(struct cluster *cl, unsigned client)
 	ask(c, dir.fid, "nacre.layout", text, 65536);
 	has(text, "\"stripe_count\": 1");
 	has(text, "\"inherited\": true");
-	CHECK_EQ(client_getxattr(c, &root_cred, dir.fid, "lustre.lov", text, 65536, &len),
+	CHECK_EQ(client_getxattr(c, &root_cred, dir.fid, "lustre.lov",
+			 (struct client_out){text, 65536}, &len),
 		-NE_NODATA);
-	CHECK_EQ(client_getxattr(c, &root_cred, attr.fid, "nacre.none", text, 100, &len),
+	CHECK_EQ(client_getxattr(c, &root_cred, attr.fid, "nacre.none",
+			 (struct client_out){text, 100}, &len),
 		-NE_NODATA);
-	CHECK_EQ(client_getxattr(c, &root_cred, attr.fid, "nacre.fid.x", text, 100, &len),
+	CHECK_EQ(client_getxattr(c, &root_cred, attr.fid, "nacre.fid.x",
+			 (struct client_out){text, 100}, &len),
 		-NE_NODATA);
 	lov_check(c, attr.fid);
 	mem_free(text);
