@@ -174,6 +174,7 @@ struct client {
 	struct rpc_client *rpc;
 	struct rpc_session *mgs;
 	struct uuid uuid;
+	uint32_t incarnation; /* grows when servers have fenced this client */
 	char fsname[LIM_FSNAME_MAX + 1];
 	char *subdir;
 	char *hostname;

@@ -170,7 +170,7 @@ static void unit_send_write(struct client_io *io, struct client_unit *u)
 		.offset = u->object_off,
 		.length = u->len,
 		.flags = io->sync ? W_OST_WRITE_FLAGS_SYNC : 0,
-		.write_incarnation = 1,
+		.write_incarnation = io->c->incarnation,
 		.write_seq = ++io->c->write_seq,
 		.uid = io->inode->uid,
 		.gid = io->inode->gid,

@@ -80,11 +80,12 @@ static int mount_rpc(struct mounting *m)
 	}
 	env_random_bytes(c->env, random, sizeof(random));
 	c->uuid = uuid_from_random(random);
+	c->incarnation = 1;
 
 	struct rpc_client_opts opts = {
 		.env = c->env,
 		.uuid = c->uuid,
-		.incarnation = 1,
+		.incarnation = c->incarnation,
 		.key = key,
 		.hostname = c->hostname,
 		.pid = c->pid,

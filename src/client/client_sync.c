@@ -60,6 +60,7 @@ static int numbers_note(struct committing *cm, uint8_t *ret_want)
 {
 	struct client_inode *inode = cm->inode;
 	bool mine = inode->stripes != NULL && fid_eq(inode->stripes_of, cm->layout->data_fid);
+	uint32_t noted = 0;
 
 	if (!mine) {
 		return 0;
@@ -72,8 +73,11 @@ static int numbers_note(struct committing *cm, uint8_t *ret_want)
 		if (inode->stripes[i].dirty) {
 			cm->numbers[i] = inode->stripes[i].number;
 			ret_want[i / 8] |= (uint8_t)(1u << (i % 8));
+			noted++;
 		}
 	}
+	/* Then COMMIT tells every object's size, and nobody has to be asked for it. */
+	cm->all = noted == cm->layout->geom.stripe_count;
 	return 0;
 }
 
@@ -210,6 +214,10 @@ int client_fsync(struct client *c, struct client_file *f, bool data_only)
 		return -NE_STALE;
 	}
 	err = client_inode_sync(c, f->inode);
+	if (err == 0 && f->stale) {
+		/* The MDT was restarted meanwhile and does not know the file any more. */
+		return -NE_STALE;
+	}
 	return err != 0 ? err : client_lost_check(f);
 }
 

@@ -79,6 +79,8 @@ static int target_event(void *ctx, struct rpc_session *session, enum rpc_event e
 		return target_connected(t, session, event, info);
 	case RPC_EVENT_EVICTED:
 		log_warn(CLIENT_LOG, "%s: this client was evicted", t->name);
+		/* What it had on the way is lost; under its next name it is let in again (RULES D2). */
+		rpc_client_incarnation_set(c->rpc, ++c->incarnation);
 		break;
 	case RPC_EVENT_DISCONNECTED:
 		t->down = true;

@@ -90,6 +90,10 @@ static int target_open(struct node *node, struct node_target *t, char *why, size
 		}
 		err = super_lock(node->env, t->config->path, &t->lock);
 	}
+	if (err == 0) {
+		/* Until now another process may have raised the epoch: it must not be used twice. */
+		err = super_read(node->env, t->config->path, &t->super);
+	}
 	return err == 0 ? 0 : super_refused(t, err, why, cap);
 }
 
@@ -112,6 +116,7 @@ static int mgs_target_start(struct node *node, struct node_target *t)
 	struct mgs_options opts = {
 		.state_dir = dir,
 		.kv_kind = node->config->kv_kind,
+		.wal_segment_bytes = node->config->wal_segment_bytes,
 		.fsname = node->config->fsname,
 		.cluster = node->config->cluster,
 		.epoch = t->super.epoch,
@@ -136,6 +141,7 @@ static int mds_target_start(struct node *node, struct node_target *t)
 		.epoch = t->super.epoch,
 		.store = {.dir = dir,
 			.kv_kind = node->config->kv_kind,
+			.wal_segment_bytes = node->config->wal_segment_bytes,
 			.create = true,
 			.incarnation_min = t->super.epoch,
 			.capacity_bytes = t->capacity_bytes},
@@ -173,6 +179,7 @@ static int oss_target_start(struct node *node, struct node_target *t)
 		.epoch = t->super.epoch,
 		.capacity_bytes = t->capacity_bytes,
 		.kv_kind = node->config->kv_kind,
+		.wal_segment_bytes = node->config->wal_segment_bytes,
 		.bufpool = node->bufpool,
 	};
 

@@ -42,6 +42,7 @@ struct node_config {
 	struct node_target_config targets[NODE_TARGETS_MAX];
 	/* Of the environment rather than of the file. */
 	enum state_kv_kind kv_kind;
+	uint64_t wal_segment_bytes; /* of all logs; 0: each service's own */
 	uint32_t uid; /* the process's */
 	uint32_t gid;
 	uint32_t pid;

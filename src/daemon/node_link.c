@@ -197,8 +197,11 @@ static void map_fiber(void *arg)
 			log_warn(NODE_LOG, "MGS: %s; trying again", ne_text(err));
 			(void)!env_wait(node->env, &link->wake, env_now(node->env) + NS_PER_S,
 				ENV_WAIT_PLAIN);
-		} else if (!map_is_old(node)) {
-			(void)!env_wait(node->env, &link->wake, ENV_FOREVER, ENV_WAIT_PLAIN);
+		} else {
+			/* An MGS restored from a backup may have a map older than one that others name. */
+			(void)!env_wait(node->env, &link->wake,
+				map_is_old(node) ? env_now(node->env) + NS_PER_S : ENV_FOREVER,
+				ENV_WAIT_PLAIN);
 		}
 	}
 	link->fiber = NULL;

@@ -158,8 +158,7 @@ int mds_append_end_execute(struct mds_op *op)
 	struct mds_file *file = mds_file_find(data, req->fid);
 
 	/* Twice is as good as once. */
-	if (file != NULL && file->token == req->token &&
-		holds(file, op->session, req->handle)) {
+	if (file != NULL && file->token == req->token && holds(file, op->session, req->handle)) {
 		token_free(data, file);
 	}
 	return 0;
@@ -224,8 +223,7 @@ static void fence_fiber(struct mds_data *data, void *arg)
 	struct fence *f = arg;
 
 	while (!data->stopping && fence_all(data, f) < 0) {
-		mds_data_pause(
-			data, &data->stop_wake, env_now(data->mds->env) + FENCE_AGAIN_NS);
+		mds_data_pause(data, &data->stop_wake, env_now(data->mds->env) + FENCE_AGAIN_NS);
 	}
 	token_free(data, f->file);
 	mds_file_unref(data, f->file);

@@ -38,9 +38,8 @@ static int close_writer(struct mds_op *op, struct mds_open *open, struct mds_ino
 		return r < 0 ? r : mds_size_closed(op, inode);
 	}
 	op->res.flag = last;
-	return session_writes_on(open)
-		? 0
-		: mds_size_session_gone(op, inode->fid, open->session->id);
+	return session_writes_on(open) ? 0
+				       : mds_size_session_gone(op, inode->fid, open->session->id);
 }
 
 static int close_do(struct mds_op *op, struct mds_open *open, const struct w_size_report *report)

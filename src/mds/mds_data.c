@@ -144,7 +144,11 @@ int mds_work_want(struct mds_op *op, enum mds_work_kind kind, struct fid fid, ui
 		}
 		op->work = work;
 	}
-	ASSERT(work->file == NULL || fid_eq(work->file->fid, fid));
+	if (work->file != NULL && !fid_eq(work->file->fid, fid)) {
+		/* The name that is asked for means another file by now: what was done for the first one stands. */
+		mds_work_release(op->mds->data, work);
+		work->truncated = false;
+	}
 	work->wanted = kind;
 	work->fid = fid;
 	work->size = size;

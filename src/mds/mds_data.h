@@ -170,9 +170,10 @@ struct mds_intent {
 struct mds_intents {
 	struct hmap loaded; /* by number */
 	uint64_t fresh_from; /* records from here on were not looked at; UINT64_MAX none */
-	bool scanning;
+	bool scanning; /* records are being read */
 	uint64_t later_from; /* from here on some wait for the window's end or a newer map */
-	uint64_t held[MDS_HELD_MAX]; /* numbers that must not be executed: an operation may still delete them */
+	uint64_t held
+		[MDS_HELD_MAX]; /* numbers that must not be executed: an operation may still delete them */
 	unsigned held_count;
 	unsigned fibers;
 	struct env_waitq wake;
@@ -247,7 +248,8 @@ void mds_file_unref(struct mds_data *data, struct mds_file *file);
 /* -NE_MISSING_KEY with a request to wait while another operation owns the file; 0 when it is free or ours. */
 _check_ int mds_file_settled(struct mds_op *op, struct fid fid);
 /* Asks for work between attempts: sets op->need_data, answers -NE_MISSING_KEY (or -NE_NOMEM). */
-_check_ int mds_work_want(struct mds_op *op, enum mds_work_kind kind, struct fid fid, uint64_t size);
+_check_ int mds_work_want(
+	struct mds_op *op, enum mds_work_kind kind, struct fid fid, uint64_t size);
 /* Gives the file back. */
 void mds_work_release(struct mds_data *data, struct mds_work *work);
 /* Runs a transaction with something to do at its commit, before anybody else runs. */
@@ -285,7 +287,8 @@ struct layout_geom mds_layout_geom(const struct w_layout *layout);
 _check_ int mds_placement_choose(struct mds_op *op, struct w_layout *layout, bool strict);
 /* Of a layout with OSTs: can all of them take new objects? */
 bool mds_placement_usable(const struct mds_data *data, const struct w_layout *layout);
-_check_ int mds_placement_pool(const struct mds_data *data, struct wire_str name, const struct mds_pool **ret_pool);
+_check_ int mds_placement_pool(
+	const struct mds_data *data, struct wire_str name, const struct mds_pool **ret_pool);
 
 /* ---- mds_ost.c ---- */
 
@@ -294,9 +297,11 @@ _yields_ void mds_osts_stop(struct mds_data *data);
 /* NULL: unknown. */
 struct mds_ost *mds_ost_find(const struct mds_data *data, uint32_t index);
 bool mds_ost_usable(const struct mds_data *data, const struct mds_ost *ost);
+/* Is free space known of late? If not it is asked for now, and the caller has its caller try again. */
+bool mds_osts_fresh(struct mds_data *data);
 /* Placement happens: free space is soon asked for again. */
 void mds_osts_active(struct mds_data *data);
-/* -NE_TARGET_DOWN: no such OST. Interruptible. */
+/* -NE_RETRY: the OST is not known yet. Interruptible. */
 _yields_ _check_ int mds_ost_call(struct mds_ost *ost, struct rpc_call *call);
 
 /* What is needed to find all objects of a file, without a transaction. */
@@ -309,15 +314,18 @@ struct mds_objects {
 };
 
 /* Asks every object. Interruptible; waits for OSTs that are down. */
-_yields_ _check_ int mds_ost_sizes(
-	struct mds_data *data, const struct mds_objects *objects, uint64_t deadline_ns, struct mds_sizes *ret_sizes);
-void mds_objects_fill(const struct mds_op *op, const struct mds_inode *inode, struct mds_objects *ret_objects);
+_yields_ _check_ int mds_ost_sizes(struct mds_data *data, const struct mds_objects *objects,
+	uint64_t deadline_ns, struct mds_sizes *ret_sizes);
+void mds_objects_fill(
+	const struct mds_op *op, const struct mds_inode *inode, struct mds_objects *ret_objects);
 
 /* ---- mds_open.c ---- */
 
-struct mds_open *mds_open_find(struct mds_data *data, const struct mds_session *session, struct fid fid, uint64_t handle);
+struct mds_open *mds_open_find(
+	struct mds_data *data, const struct mds_session *session, struct fid fid, uint64_t handle);
 /* Does this operation's session have it open so? -NE_BADF. */
-_check_ int mds_open_need(struct mds_op *op, struct fid fid, uint64_t handle, uint32_t flag, struct mds_open **ret_open);
+_check_ int mds_open_need(struct mds_op *op, struct fid fid, uint64_t handle, uint32_t flag,
+	struct mds_open **ret_open);
 /* May anybody but `except` (may be NULL) have it open? True for all within the recovery window. */
 bool mds_file_others(struct mds_data *data, struct fid fid, const struct mds_open *except);
 int mds_open_request_execute(struct mds_op *op);
@@ -347,7 +355,8 @@ _check_ int mds_size_open(struct mds_op *op, struct mds_inode *inode, uint64_t s
 _check_ int mds_size_closed(struct mds_op *op, struct mds_inode *inode);
 /* The session wrote and has it no more. */
 _check_ int mds_size_session_gone(struct mds_op *op, struct fid fid, uint64_t session);
-_check_ int mds_size_report_apply(struct mds_op *op, struct mds_inode *inode, const struct w_size_report *report);
+_check_ int mds_size_report_apply(
+	struct mds_op *op, struct mds_inode *inode, const struct w_size_report *report);
 int mds_size_execute(struct mds_op *op);
 int mds_size_reply(struct mds_op *op);
 _yields_ int mds_size_after(struct mds_op *op);
@@ -356,7 +365,8 @@ void mds_size_queue(struct mds_data *data, struct mds_file *file);
 /* Bits of stripes that have objects, added to op->layout (loaded, the inode's) and stored if they are new. */
 _check_ int mds_size_present_add(struct mds_op *op, struct mds_inode *inode, struct span bits);
 /* What objects say of size and time, into the inode. */
-void mds_size_set(struct mds_op *op, struct mds_inode *inode, uint64_t size, uint64_t blocks, int64_t mtime);
+void mds_size_set(
+	struct mds_op *op, struct mds_inode *inode, uint64_t size, uint64_t blocks, int64_t mtime);
 
 /* ---- mds_inline.c ---- */
 
@@ -397,7 +407,8 @@ _yields_ _check_ int mds_truncate_run(struct mds_data *data, struct mds_work *wo
 _yields_ _check_ int mds_intents_start(struct mds_data *data);
 void mds_intents_stop(struct mds_data *data);
 /* Logs one; its number goes to *ret_number (may be NULL). */
-_check_ int mds_intent_log(struct mds_op *op, const struct d_mds_intent *intent, uint64_t *ret_number);
+_check_ int mds_intent_log(
+	struct mds_op *op, const struct d_mds_intent *intent, uint64_t *ret_number);
 /* Logs the destruction of all objects of op->layout, which is the inode's. */
 _check_ int mds_intents_destroy(struct mds_op *op, const struct mds_inode *inode);
 /* After a commit with intents: they are looked at. */
@@ -414,7 +425,8 @@ void mds_intents_retry(struct mds_data *data);
 /* Records and data of a file without names go. */
 _check_ int mds_orphan_destroy(struct mds_op *op, struct mds_inode *inode);
 /* Had this session it open when its last name went? */
-_check_ int mds_orphan_allows(struct mds_op *op, struct fid fid, uint64_t session, bool *ret_allows);
+_check_ int mds_orphan_allows(
+	struct mds_op *op, struct fid fid, uint64_t session, bool *ret_allows);
 /* After the window: what nobody has open is destroyed. */
 _yields_ void mds_orphans_sweep(struct mds_data *data);
 

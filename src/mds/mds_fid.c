@@ -175,6 +175,23 @@ int mds_fid_next(struct mds_op *op, struct fid *ret_fid)
 	return 0;
 }
 
+bool mds_fid_is_new(struct mds *mds, struct fid fid)
+{
+	struct mds_fids *f = &mds->fids;
+	uint64_t freezes = state_freezes(mds->st);
+
+	if (f->seq == 0) {
+		return false; /* not started */
+	}
+	if (fid_is_zero(f->new_from) || f->new_freezes != freezes) {
+		f->new_freezes = freezes;
+		f->new_from = (struct fid){.seq = f->seq, .oid = f->oid_next};
+	}
+	ASSERT(f->new_from.seq <= f->seq);
+	return fid.seq == f->new_from.seq ? fid.oid >= f->new_from.oid
+					  : fid.seq > f->new_from.seq && fid.seq <= f->seq;
+}
+
 int mds_fids_refill(struct mds *mds)
 {
 	struct mds_fids *f = &mds->fids;

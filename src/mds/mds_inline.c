@@ -32,10 +32,10 @@ static int inline_put(
 {
 	ASSERT(to <= size && size <= LIM_INLINE_MAX);
 	for (uint64_t at = u64_round_down(from, MDS_PIECE_BYTES); at < to; at += MDS_PIECE_BYTES) {
-		struct mds_key key = mds_key_piece(
-			inode->fid, MDS_PART_DATA, (uint16_t)(at / MDS_PIECE_BYTES));
-		int r = mds_kv_put(op, &key, op->inline_data + at,
-			u64_min(size - at, MDS_PIECE_BYTES));
+		struct mds_key key =
+			mds_key_piece(inode->fid, MDS_PART_DATA, (uint16_t)(at / MDS_PIECE_BYTES));
+		int r = mds_kv_put(
+			op, &key, op->inline_data + at, u64_min(size - at, MDS_PIECE_BYTES));
 
 		if (r < 0) {
 			return r;
@@ -62,8 +62,8 @@ int mds_inline_size_set(struct mds_op *op, struct mds_inode *inode, uint64_t siz
 	}
 	for (uint64_t at = u64_round_up(size, MDS_PIECE_BYTES); at < old && r == 0;
 		at += MDS_PIECE_BYTES) {
-		struct mds_key key = mds_key_piece(
-			inode->fid, MDS_PART_DATA, (uint16_t)(at / MDS_PIECE_BYTES));
+		struct mds_key key =
+			mds_key_piece(inode->fid, MDS_PART_DATA, (uint16_t)(at / MDS_PIECE_BYTES));
 
 		r = mds_kv_del(op, &key);
 	}

@@ -14,11 +14,14 @@
 
 /* ---- placement at the last moment ---- */
 
-/* Nothing can be placed: is that lack of space, or do we not know the OSTs yet? */
-static int nowhere(const struct mds_data *data)
+/* Nothing can be placed: is that lack of space, or do we not know the OSTs yet, or is what we know of old? */
+static int nowhere(struct mds_data *data)
 {
 	if (data->mds->opts.ost_client == NULL) {
 		return -NE_NOSPC;
+	}
+	if (!mds_osts_fresh(data)) {
+		return -NE_RETRY;
 	}
 	for (uint32_t i = 0; i < LIM_OST_MAX; i++) {
 		if (data->osts[i] != NULL && data->osts[i]->answers) {
@@ -31,13 +34,13 @@ static int nowhere(const struct mds_data *data)
 /* OSTs for a layout that is to be used now: those it has, unless they cannot take objects and others can. */
 static int place_now(struct mds_op *op)
 {
-	const struct mds_data *data = op->mds->data;
+	struct mds_data *data = op->mds->data;
 	struct w_layout *l = &op->layout;
 	uint32_t had = l->osts.count;
 	int r;
 
-	if (had > 0 && ((l->flags & W_LAYOUT_FLAGS_EXPLICIT_OSTS) != 0 ||
-			       mds_placement_usable(data, l))) {
+	if (had > 0 &&
+		((l->flags & W_LAYOUT_FLAGS_EXPLICIT_OSTS) != 0 || mds_placement_usable(data, l))) {
 		return 0;
 	}
 	r = mds_placement_choose(op, l, false);

@@ -7,13 +7,29 @@
  */
 #include "mds/mds_int.h"
 
+/* Is it a key of an inode that no checkpoint can have seen? */
+static bool key_is_new(struct mds_op *op, const struct mds_key *key)
+{
+	switch (key->b[0]) {
+	case MDS_KEY_ENTRY:
+	case MDS_KEY_INODE:
+	case MDS_KEY_ORPHAN:
+	case MDS_KEY_SIZE_OPEN:
+		return key->len >= MDS_KEY_FID_END &&
+			mds_fid_is_new(op->mds, mds_fid_load(key->b + 1));
+	default:
+		return false;
+	}
+}
+
 int mds_kv_get(struct mds_op *op, const struct mds_key *key, struct span *ret_value)
 {
 	struct state_val val;
 	int r;
 
 	ASSERT(op->txn != NULL && key->len > 0);
-	r = state_get(op->txn, key->b, key->len, &val);
+	r = key_is_new(op, key) ? state_get_new(op->txn, key->b, key->len, &val)
+				: state_get(op->txn, key->b, key->len, &val);
 	if (r < 0) {
 		return r;
 	}
@@ -66,6 +82,8 @@ int mds_kv_range(struct mds_op *op, const struct mds_key *from, const struct mds
 		.from = from->b, .from_len = from->len, .to = to->b, .to_len = to->len, .max = max};
 
 	ASSERT(op->txn != NULL && max > 0);
+	range.all_new = from->len >= MDS_KEY_FID_END && to->len >= MDS_KEY_FID_END &&
+		memcmp(from->b, to->b, MDS_KEY_FID_END) == 0 && key_is_new(op, from);
 	return state_range(op->txn, &range, fn, ctx);
 }
 
@@ -75,7 +93,7 @@ void mds_kv_want(struct mds_op *op, const struct mds_key *key)
 
 	ASSERT(op->txn != NULL);
 	/* Only the note it leaves in the transaction is meant. */
-	if (state_get(op->txn, key->b, key->len, &val) < 0) {
+	if (!key_is_new(op, key) && state_get(op->txn, key->b, key->len, &val) < 0) {
 		return;
 	}
 }

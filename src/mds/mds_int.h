@@ -59,6 +59,8 @@ enum mds_key_part {
 };
 
 #define MDS_KEY_MAX 48
+/* Kind and FID, with which the keys of an inode and the entries of a directory begin. */
+#define MDS_KEY_FID_END 17
 
 struct mds_key {
 	uint32_t len;
@@ -103,6 +105,8 @@ struct mds_fids {
 	uint32_t oid_next;
 	uint32_t oid_end; /* durably reserved below this */
 	uint64_t seq_end;
+	uint64_t new_freezes; /* state_freezes() when new_from was set */
+	struct fid new_from; /* the first FID that was not given out then */
 	bool refilling;
 	int error; /* of the last refill */
 	struct env_waitq refilled;
@@ -497,6 +501,9 @@ _yields_ _check_ int mds_fids_start(struct mds *mds);
 _yields_ void mds_fids_stop(struct mds *mds);
 /* Next unused FID. -NE_MISSING_KEY with op->need_fids when the reserve is empty. */
 _check_ int mds_fid_next(struct mds_op *op, struct fid *ret_fid);
+/* True for an inode made since the last table was closed for a checkpoint: no record under its FID is in an older
+ * table or in the checkpoint, so nothing of it has to be fetched. May say false for one that is. */
+bool mds_fid_is_new(struct mds *mds, struct fid fid);
 /* Waits until there is a reserve again. */
 _yields_ _check_ int mds_fids_refill(struct mds *mds);
 

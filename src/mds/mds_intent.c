@@ -291,8 +291,7 @@ static void batch_durable(struct batch *b)
 		lazy &= intent->d.kind == W_OST_CHANGE_KIND_DESTROY;
 	}
 	if (lazy && state_committed_lsn(st) < lsn) {
-		mds_data_pause(b->data, &b->data->stop_wake,
-			env_now(b->data->mds->env) + LAZY_NS);
+		mds_data_pause(b->data, &b->data->stop_wake, env_now(b->data->mds->env) + LAZY_NS);
 	}
 	state_wait_durable(st, lsn);
 }
@@ -400,8 +399,7 @@ static bool batch_send(struct batch *b)
 		sent_finish(b, &b->sent[i]);
 		all &= b->sent[i].result == 0;
 	}
-	r = mds_data_run(
-		b->data->mds, STATE_RELEASE, delete_execute, delete_committed, b, NULL);
+	r = mds_data_run(b->data->mds, STATE_RELEASE, delete_execute, delete_committed, b, NULL);
 	return all && r == 0;
 }
 
@@ -417,8 +415,8 @@ static void serve_fiber(struct mds_data *data, void *arg)
 		if (batch_send(b)) {
 			ost->backoff_ns = 0;
 		} else {
-			ost->backoff_ns =
-				u64_min(u64_max(ost->backoff_ns * 2, BACKOFF_MIN_NS), BACKOFF_MAX_NS);
+			ost->backoff_ns = u64_min(
+				u64_max(ost->backoff_ns * 2, BACKOFF_MIN_NS), BACKOFF_MAX_NS);
 			ost->not_before_ns = env_now(env) + ost->backoff_ns;
 			break;
 		}
@@ -486,8 +484,8 @@ static void intents_fiber(struct mds_data *data, void *arg)
 		uint64_t next = 0;
 
 		if (in->fresh_from != UINT64_MAX && scan_fresh(data, s) < 0) {
-			mds_data_pause(data, &data->stop_wake,
-				env_now(data->mds->env) + BACKOFF_MIN_NS);
+			mds_data_pause(
+				data, &data->stop_wake, env_now(data->mds->env) + BACKOFF_MIN_NS);
 		}
 		next = serve_all(data);
 		if (in->fresh_from == UINT64_MAX) {

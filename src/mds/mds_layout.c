@@ -189,8 +189,8 @@ static int list_take(struct mds_op *op, const struct w_layout *w, const struct m
 		return -NE_INVAL;
 	}
 	for (uint32_t i = 0; i < count; i++) {
-		uint32_t index = w->osts.items != NULL ? w->osts.items[i]
-						       : wire_u32_at(&w->osts.view, i);
+		uint32_t index =
+			w->osts.items != NULL ? w->osts.items[i] : wire_u32_at(&w->osts.view, i);
 
 		if (mds_ost_find(op->mds->data, index) == NULL || list_member(pool, index) < 0) {
 			return -NE_INVAL;
@@ -221,9 +221,8 @@ int mds_layout_wanted(struct mds_op *op, const struct w_layout *wanted)
 	}
 	mds_layout_default(op);
 	g.stripe_size = g.stripe_size == 0 ? LIM_STRIPE_SIZE_DEFAULT : g.stripe_size;
-	g.stripe_count = g.stripe_count == 0 || g.stripe_count == LAYOUT_COUNT_ALL
-		? 1
-		: g.stripe_count;
+	g.stripe_count =
+		g.stripe_count == 0 || g.stripe_count == LAYOUT_COUNT_ALL ? 1 : g.stripe_count;
 	r = layout_geom_check(&g);
 	if (r == 0 && w.pool.len > 0) {
 		r = mds_placement_pool(op->mds->data, w.pool, &pool);

@@ -12,8 +12,8 @@ static uint64_t open_hash(const struct mds_session *session, struct fid fid, uin
 	return hash_mix2(hash_mix2(session->id, handle), fid_hash(fid));
 }
 
-struct mds_open *mds_open_find(struct mds_data *data, const struct mds_session *session,
-	struct fid fid, uint64_t handle)
+struct mds_open *mds_open_find(
+	struct mds_data *data, const struct mds_session *session, struct fid fid, uint64_t handle)
 {
 	for (struct hmap_node *it = hmap_find(&data->opens, open_hash(session, fid, handle));
 		it != NULL; it = hmap_find_next(it)) {
@@ -218,8 +218,7 @@ static int open_check(
 }
 
 /* Notes the open for `committed`, and the writer in the state. */
-static int open_note(
-	struct mds_op *op, struct mds_inode *inode, uint32_t flags, uint64_t handle)
+static int open_note(struct mds_op *op, struct mds_inode *inode, uint32_t flags, uint64_t handle)
 {
 	int r = mds_files_reserve(op->mds->data);
 
@@ -348,7 +347,12 @@ int mds_reclaim_execute(struct mds_op *op)
 	if (r == 0 && !trusted) {
 		r = reclaim_permitted(op, op->res.inode, flags);
 	}
-	return r < 0 ? r : open_note(op, op->res.inode, flags, req->handle);
+	if (r == 0) {
+		r = open_note(op, op->res.inode, flags, req->handle);
+	}
+	/* What it knows of the size may be older than others' changes before it came back. */
+	op->data.shared = true;
+	return r;
 }
 
 int mds_reclaim_reply(struct mds_op *op)

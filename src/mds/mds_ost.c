@@ -10,6 +10,8 @@
 
 #define POLL_IDLE_NS (30 * NS_PER_S)
 #define POLL_ACTIVE_NS (2 * NS_PER_S)
+/* Before "no space" is said, what is known must be this fresh: space may have come back. */
+#define POLL_FRESH_NS NS_PER_S
 #define POLL_ANSWER_NS (5 * NS_PER_S)
 #define SESSION_CLOSE_NS (1 * NS_PER_S)
 /* An OST has one of these states: no new objects there. */
@@ -36,7 +38,8 @@ bool mds_ost_usable(const struct mds_data *data, const struct mds_ost *ost)
 int mds_ost_call(struct mds_ost *ost, struct rpc_call *call)
 {
 	if (ost == NULL || ost->session == NULL) {
-		return -NE_TARGET_DOWN;
+		/* Of a layout, so there is one: the map that says where has not come yet. */
+		return -NE_RETRY;
 	}
 	return rpc_call(ost->session, call);
 }
@@ -171,6 +174,18 @@ void mds_osts_active(struct mds_data *data)
 	}
 }
 
+bool mds_osts_fresh(struct mds_data *data)
+{
+	uint64_t now = env_now(data->mds->env);
+
+	if (data->poll_last_ns + POLL_FRESH_NS > now) {
+		return true;
+	}
+	data->poll_due_ns = u64_min(data->poll_due_ns, now);
+	env_wake_all(data->mds->env, &data->poll_wake);
+	return false;
+}
+
 int mds_osts_start(struct mds_data *data)
 {
 	struct poll_call *calls;
@@ -211,7 +226,8 @@ void mds_osts_stop(struct mds_data *data)
 		/* The session may be connecting just now. */
 		while (ost->event_fiber != NULL) {
 			env_interrupt(data->mds->env, ost->event_fiber);
-			if (env_wait(data->mds->env, &ost->event_over, ENV_FOREVER, ENV_WAIT_PLAIN) < 0) {
+			if (env_wait(data->mds->env, &ost->event_over, ENV_FOREVER,
+				    ENV_WAIT_PLAIN) < 0) {
 				break;
 			}
 		}
@@ -252,8 +268,7 @@ static int addrs_fill(const struct w_target *t, struct rpc_addrs *addrs)
 	return r < 0 ? -NE_BADMSG : 0;
 }
 
-static int ost_new(
-	struct mds_data *data, const struct w_target *t, const struct rpc_addrs *addrs)
+static int ost_new(struct mds_data *data, const struct w_target *t, const struct rpc_addrs *addrs)
 {
 	struct mds *mds = data->mds;
 	struct mds_ost *ost = mem_zalloc(sizeof(*ost));
@@ -328,8 +343,8 @@ static int pool_copy(const struct w_pool *p, struct mds_pool *ret_pool)
 	}
 	ret_pool->count = p->osts.count;
 	for (uint32_t i = 0; i < p->osts.count; i++) {
-		ret_pool->osts[i] = p->osts.items != NULL ? p->osts.items[i]
-							  : wire_u32_at(&p->osts.view, i);
+		ret_pool->osts[i] =
+			p->osts.items != NULL ? p->osts.items[i] : wire_u32_at(&p->osts.view, i);
 	}
 	return 0;
 }
@@ -492,7 +507,7 @@ static void sizes_start(struct sizes_ask *ask, uint32_t first)
 			.file_fid = o->file_fid};
 	}
 	if (ost == NULL || ost->session == NULL) {
-		ask->error = -NE_TARGET_DOWN;
+		ask->error = -NE_RETRY;
 		return;
 	}
 	c->req.objects.items = c->refs;

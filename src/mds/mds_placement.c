@@ -64,8 +64,7 @@ static int choose(struct mds_op *op, struct layout_request *req, uint32_t *ret_c
 
 	req->known_count = places_fill(data);
 	req->known = data->places;
-	return layout_place(
-		req, &data->prng, op->layout_osts, LIM_STRIPE_COUNT_MAX, ret_count);
+	return layout_place(req, &data->prng, op->layout_osts, LIM_STRIPE_COUNT_MAX, ret_count);
 }
 
 int mds_placement_choose(struct mds_op *op, struct w_layout *layout, bool strict)

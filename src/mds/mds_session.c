@@ -262,7 +262,9 @@ static struct mds_session *session_left_of(struct mds *mds, const struct mds_pee
 	HMAP_FOREACH (it, &mds->sessions) {
 		struct mds_session *s = container_of(it, struct mds_session, node);
 
-		if (!s->attached && !s->closing && uuid_eq(s->client, peer->client)) {
+		/* Ids of clients are no secret: what another key left is another's. */
+		if (!s->attached && !s->closing && uuid_eq(s->client, peer->client) &&
+			s->role == peer->role && s->key_id == peer->key_id) {
 			return s;
 		}
 	}

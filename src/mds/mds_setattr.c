@@ -53,7 +53,11 @@ static int request_check(const struct w_mds_setattr_req *req)
 
 static int size_permitted(struct mds_op *op, const struct setattr *s)
 {
-	if (!has(s, W_SETATTR_VALID_SIZE | W_SETATTR_VALID_KILL_SUID)) {
+	/* A kernel sends KILL_SUID along with a chown too; alone it stands for a write. */
+	bool write = has(s, W_SETATTR_VALID_KILL_SUID) &&
+		!has(s, W_SETATTR_VALID_MODE | W_SETATTR_VALID_UID | W_SETATTR_VALID_GID);
+
+	if (!has(s, W_SETATTR_VALID_SIZE) && !write) {
 		return 0;
 	}
 	if (!S_ISREG(s->inode->d.mode)) {
@@ -123,7 +127,7 @@ static int mode_decide(struct mds_op *op, struct setattr *s)
 		}
 		s->mode = (d->mode & S_IFMT) | (s->req->mode & 07777u);
 	}
-	if (chown || write || has(s, W_SETATTR_VALID_KILL_SUID)) {
+	if (chown || write || (has(s, W_SETATTR_VALID_KILL_SUID) && S_ISREG(d->mode))) {
 		s->mode = mds_mode_kill_setid(s->mode);
 	}
 	if ((s->mode & S_ISGID) == 0 || mds_capable(op, MDS_CAP_FSETID) ||

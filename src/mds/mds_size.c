@@ -316,8 +316,11 @@ static void sizer_fiber(struct mds_data *data, void *arg)
 		if (r < 0 && r != -NE_CORRUPT && !data->stopping) {
 			/* An OST is down, or a truncate is on its way: others first. */
 			list_push_back(&data->sizes, &a->file->size_link);
-			mds_data_pause(data, &a->file->wake,
-				env_now(data->mds->env) + ASK_AGAIN_NS);
+			/* Another fiber may finish it meanwhile. */
+			a->file->refs++;
+			mds_data_pause(
+				data, &a->file->wake, env_now(data->mds->env) + ASK_AGAIN_NS);
+			mds_file_unref(data, a->file);
 			continue;
 		}
 		if (r == -NE_CORRUPT) {

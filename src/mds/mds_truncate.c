@@ -216,7 +216,8 @@ int mds_data_size_set(struct mds_op *op, struct mds_inode *inode, uint64_t size)
 	if (size > LIM_FILE_SIZE_MAX) {
 		return -NE_FBIG;
 	}
-	if (work != NULL && work->truncated && work->size == size && fid_eq(work->fid, inode->fid)) {
+	if (work != NULL && work->truncated && work->size == size &&
+		fid_eq(work->fid, inode->fid)) {
 		mds_inode_changed(op, inode);
 		return 0;
 	}
@@ -233,7 +234,8 @@ int mds_data_size_set(struct mds_op *op, struct mds_inode *inode, uint64_t size)
 		size_logged(op, inode, size);
 		return r;
 	}
-	if (mds_instantiated(inode) && size == 0 && !mds_file_others(op->mds->data, inode->fid, NULL)) {
+	if (mds_instantiated(inode) && size == 0 &&
+		!mds_file_others(op->mds->data, inode->fid, NULL)) {
 		return swap(op, inode);
 	}
 	return mds_work_want(op, MDS_WORK_TRUNCATE, inode->fid, size);

@@ -70,7 +70,8 @@ static int recover(struct mgs *mgs, const struct mgs_options *opts)
 		.kv_kind = opts->kv_kind,
 		.create = true,
 		.incarnation_min = opts->epoch,
-		.wal_segment_bytes = 4 * MIB,
+		.wal_segment_bytes =
+			opts->wal_segment_bytes != 0 ? opts->wal_segment_bytes : 4 * MIB,
 		.table_bytes = 4 * MIB,
 		.cache_bytes = 1 * MIB,
 		.kv_map_bytes = 256 * MIB,

@@ -20,6 +20,7 @@ struct mgs;
 struct mgs_options {
 	const char *state_dir; /* absolute; exists */
 	enum state_kv_kind kv_kind;
+	uint64_t wal_segment_bytes; /* of its log; 0: 4 MiB */
 	const char *fsname;
 	struct uuid cluster;
 	uint32_t epoch; /* of this start */

@@ -17,6 +17,8 @@
 #define MGS_TARGETS_MAX (LIM_OST_MAX + LIM_MDT_MAX + 1)
 #define MGS_ADDRS 4
 #define MGS_PARAMS_MAX 1024
+/* What an item of the map takes in a message beside its contents, at most (bytes). */
+#define MGS_MAP_FRAME 64
 /* OSTs per piece of a stored pool: a piece fits LIM_KV_VALUE_MAX. */
 #define MGS_POOL_PIECE 400
 
@@ -96,6 +98,8 @@ _yields_ int mgs_map_request(struct mgs *mgs, struct rpc_request *req);
 _yields_ int mgs_register_request(struct mgs *mgs, struct rpc_request *req);
 _yields_ int mgs_target_state_request(struct mgs *mgs, struct rpc_request *req);
 _yields_ int mgs_status_request(struct mgs *mgs, struct rpc_request *req);
+/* -NE_LIMIT: with `more` bytes the map would not fit the message that carries it. */
+_check_ int mgs_map_room(const struct mgs *mgs, size_t more);
 /* Tells everybody connected that there is a newer map. */
 void mgs_map_announce(struct mgs *mgs);
 

@@ -74,6 +74,19 @@ int mgs_map_request(struct mgs *mgs, struct rpc_request *req)
 	return err;
 }
 
+int mgs_map_room(const struct mgs *mgs, size_t more)
+{
+	struct w_mgs_map_rep out = {.fsname = wire_str_of(mgs->fsname)};
+	struct map_arrays arrays = {0};
+	int err = arrays_fill(mgs, &arrays, &out);
+
+	if (err == 0 && w_mgs_map_rep_codec.size(&out) + more > LIM_MSG_BODY_MAX) {
+		err = -NE_LIMIT;
+	}
+	arrays_fini(&arrays);
+	return err;
+}
+
 void mgs_map_announce(struct mgs *mgs)
 {
 	struct w_push_map_changed push = {.map_version = mgs->version};
@@ -123,6 +136,9 @@ static int register_locked(struct mgs *mgs, struct mgs_target *t)
 		return -NE_NOMEM;
 	}
 	err = mgs_target_encode(t, e);
+	if (err == 0 && have == NULL) {
+		err = mgs_map_room(mgs, e->val_len + MGS_MAP_FRAME);
+	}
 	if (err == 0) {
 		err = mgs_store_apply(mgs, e, 1);
 	}

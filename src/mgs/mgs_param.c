@@ -128,7 +128,7 @@ int mgs_param_request(struct mgs *mgs, struct rpc_request *req)
 {
 	const struct w_mgs_param_req *in = req->body;
 	struct w_mgs_param_rep out;
-	int err;
+	int err = 0;
 
 	if (!mgs_may_change(req)) {
 		return -NE_PERM;
@@ -140,7 +140,13 @@ int mgs_param_request(struct mgs *mgs, struct rpc_request *req)
 		return -NE_LIMIT;
 	}
 	env_mutex_lock(mgs->env, &mgs->change);
-	err = param_change(mgs, &in->param);
+	if (in->param.value.len > 0) {
+		err = mgs_map_room(
+			mgs, (size_t)in->param.key.len + in->param.value.len + MGS_MAP_FRAME);
+	}
+	if (err == 0) {
+		err = param_change(mgs, &in->param);
+	}
 	out.version = mgs->version;
 	env_mutex_unlock(mgs->env, &mgs->change);
 	if (err != 0) {

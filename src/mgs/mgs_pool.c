@@ -207,6 +207,9 @@ static int pool_update(
 	if (err == 0 && have == NULL && mgs->pool_count >= LIM_POOLS_MAX) {
 		err = -NE_LIMIT;
 	}
+	if (err == 0 && next.count >= p->count) {
+		err = mgs_map_room(mgs, (next.count - p->count) * sizeof(uint32_t) + MGS_MAP_FRAME);
+	}
 	if (err == 0) {
 		err = pool_store(mgs, &next, p->count, false);
 	}

@@ -54,7 +54,7 @@ static int session_open(
 	ret_reply->incarnation = rpc_export_identity(exp)->incarnation;
 	ret_reply->resumed = false;
 	ret_reply->recovering = false;
-	ret_reply->verifier = oss->verifier;
+	ret_reply->verifier = oss->memory_unknown ? 0 : oss->verifier;
 	return 0;
 }
 
@@ -125,7 +125,8 @@ static int state_start(struct oss *oss, const struct oss_options *opts)
 		.kv_kind = opts->kv_kind,
 		.create = true,
 		.incarnation_min = opts->epoch,
-		.wal_segment_bytes = 4 * MIB,
+		.wal_segment_bytes =
+			opts->wal_segment_bytes != 0 ? opts->wal_segment_bytes : 4 * MIB,
 		.table_bytes = 8 * MIB,
 		.cache_bytes = 1 * MIB,
 		.kv_map_bytes = 1 * GIB,
@@ -173,8 +174,11 @@ static struct oss *oss_new(struct env *env, const struct oss_options *opts)
 
 static int oss_recover(struct oss *oss, const struct oss_options *opts)
 {
-	int err = state_start(oss, opts);
+	int err = oss_lost_load(oss);
 
+	if (err == 0) {
+		err = state_start(oss, opts);
+	}
 	if (err == 0) {
 		err = oss_facts_load(oss);
 	}

@@ -27,6 +27,7 @@ struct oss_options {
 	uint32_t epoch; /* of this start: greater than that of all earlier ones */
 	uint64_t capacity_bytes; /* 0: what the backing file system has */
 	enum state_kv_kind kv_kind;
+	uint64_t wal_segment_bytes; /* of its log; 0: 4 MiB */
 	struct bufpool *bufpool; /* shared with the rpc server */
 };
 

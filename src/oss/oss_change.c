@@ -7,9 +7,61 @@
  */
 #include "oss/oss_int.h"
 
-static int change_destroy(struct oss *oss, const struct w_ost_change_req *in)
+/* Its files go; the caller holds the object's lock alone. */
+static int destroy_locked(struct oss *oss, struct oss_object *obj)
+{
+	int err;
+
+	ASSERT(obj->exclusive);
+	if (!obj->exists) {
+		/* A power failure may have left a file without a header. */
+		return oss_object_file_remove(oss, obj->data_fid, obj->stripe);
+	}
+	err = oss_segments_unlink(oss, obj);
+	if (err != 0) {
+		return err;
+	}
+	/* Commits do not take the lock: one that runs has the file in hand. */
+	while (obj->syncing) {
+		/* Not interruptible, no deadline: cannot fail. */
+		(void)!env_wait(oss->env, &obj->sync_q, ENV_FOREVER, ENV_WAIT_PLAIN);
+	}
+	oss->used_bytes -= u64_min(oss->used_bytes, obj->blocks_bytes);
+	oss->objects_total -= u64_min(oss->objects_total, 1);
+	env_file_close(TAKE_PTR(obj->file));
+	obj->exists = false;
+	obj->size = 0;
+	obj->blocks_bytes = 0;
+	obj->high_bytes = 0;
+	return 0;
+}
+
+int oss_object_destroy(struct oss *oss, struct fid data_fid, uint32_t stripe, bool durable)
 {
 	struct oss_object *obj = NULL;
+	bool existed;
+	int err = oss_object_get(oss, data_fid, stripe, &obj);
+
+	if (err == -NE_CORRUPT) {
+		return oss_object_file_remove(oss, data_fid, stripe);
+	}
+	if (err != 0) {
+		return err;
+	}
+	oss_object_lock(oss, obj, true);
+	existed = obj->exists;
+	err = destroy_locked(oss, obj);
+	oss->counters.destroys += err == 0 && existed;
+	oss_object_unlock(oss, obj, true);
+	if (err == 0 && existed && durable) {
+		err = oss_entry_sync(oss, obj);
+	}
+	oss_object_put(oss, obj);
+	return err;
+}
+
+static int change_destroy(struct oss *oss, const struct w_ost_change_req *in)
+{
 	uint64_t lsn = 0;
 	int err = oss_tombstone_add(oss, in, &lsn);
 
@@ -17,36 +69,21 @@ static int change_destroy(struct oss *oss, const struct w_ost_change_req *in)
 		return err;
 	}
 	state_wait_durable(oss->state, lsn);
-	err = oss_object_get(oss, in->object.data_fid, in->object.stripe, &obj);
-	if (err != 0) {
-		return err;
-	}
-	oss_object_lock(oss, obj, true);
-	if (obj->exists) {
-		err = oss_segments_unlink(oss, obj);
-		if (err == 0) {
-			oss->used_bytes -= u64_min(oss->used_bytes, obj->blocks_bytes);
-			oss->objects_total -= u64_min(oss->objects_total, 1);
-			oss->counters.destroys++;
-			env_file_close(TAKE_PTR(obj->file));
-			obj->exists = false;
-			obj->size = 0;
-			obj->blocks_bytes = 0;
-			obj->high_bytes = 0;
-		}
-	}
-	oss_object_unlock(oss, obj, true);
-	oss_object_put(oss, obj);
-	return err;
+	return oss_object_destroy(oss, in->object.data_fid, in->object.stripe, false);
 }
 
 static int set_size_locked(
 	struct oss *oss, struct oss_object *obj, const struct w_ost_change_req *in)
 {
-	int err = 0;
+	struct d_ost_object before;
+	/* The wait may have been for a destroy. */
+	int err = oss_facts_check(oss, &in->object);
 
-	if (obj->exists && obj->header.applied_mdt == in->mdt &&
-		obj->header.applied >= in->number) {
+	if (err != 0) {
+		return err;
+	}
+	if (obj->exists && obj->header.d.applied_mdt == in->mdt &&
+		obj->header.d.applied >= in->number) {
 		return 0;
 	}
 	if (!obj->exists) {
@@ -58,11 +95,17 @@ static int set_size_locked(
 		return err;
 	}
 	/* The number is written after the size: a crash in between repeats, it does not skip. */
-	obj->header.applied = in->number;
-	obj->header.applied_mdt = in->mdt;
+	before = obj->header.d;
+	obj->header.d.applied = in->number;
+	obj->header.d.applied_mdt = in->mdt;
 	obj->clean = false;
 	obj->number = ++oss->number;
 	err = oss_segments_set_size(oss, obj, in->size);
+	if (err != 0) {
+		/* Nor does a failure. */
+		obj->header.d.applied = before.applied;
+		obj->header.d.applied_mdt = before.applied_mdt;
+	}
 	oss_space_update(oss, obj);
 	return err;
 }

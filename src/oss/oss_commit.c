@@ -9,7 +9,7 @@
 
 #include "oss/oss_int.h"
 
-static int entry_sync(struct oss *oss, const struct oss_object *obj)
+int oss_entry_sync(struct oss *oss, const struct oss_object *obj)
 {
 	char *path = mem_alloc(LIM_PATH_MAX + 1);
 	int err;
@@ -24,19 +24,28 @@ static int entry_sync(struct oss *oss, const struct oss_object *obj)
 	return err;
 }
 
+void oss_write_back_failed(struct oss *oss, int err)
+{
+	log_error(OSS_LOG, "%s: write-back failed (%s): stopping", oss->target, ne_text(err));
+	oss_lost_mark(oss);
+	env_die(oss->env, "write-back of an object failed");
+}
+
 static int object_sync(struct oss *oss, struct oss_object *obj)
 {
 	int err = oss_segments_sync(oss, obj);
 
 	if (err == 0 && !obj->entry_durable) {
 		obj->entry_durable = true;
-		err = entry_sync(oss, obj);
+		err = oss_entry_sync(oss, obj);
+		if (err != 0) {
+			obj->entry_durable = false;
+		}
 	}
 	if (err == 0 || err == -NE_NOMEM) {
 		return err;
 	}
-	log_error(OSS_LOG, "%s: write-back failed (%s): stopping", oss->target, ne_text(err));
-	env_die(oss->env, "write-back of an object failed");
+	oss_write_back_failed(oss, err);
 }
 
 int oss_object_commit(struct oss *oss, struct oss_object *obj)
@@ -114,15 +123,18 @@ int oss_commit(struct oss *oss, struct rpc_request *req)
 int oss_sync(struct oss *oss, struct rpc_request *req)
 {
 	struct w_ost_sync_rep out = {.verifier = oss->verifier};
+	uint64_t round = ++oss->sync_rounds;
 	bool again = true;
 
-	/* Objects are committed one by one; the walk starts anew after each, as the map may have changed. */
+	/* Objects are committed one by one; the walk starts anew after each, as the map may have changed. Each
+	 * is committed once: what is written meanwhile is not ours, and a sync ends however busy others are. */
 	while (again) {
 		again = false;
 		HMAP_FOREACH (it, &oss->objects) {
 			struct oss_object *obj = container_of(it, struct oss_object, node);
 
-			if (!obj->loaded || !obj->exists || (obj->clean && !obj->syncing)) {
+			if (obj->sync_round >= round || !obj->loaded || !obj->exists ||
+				(obj->clean && !obj->syncing)) {
 				continue;
 			}
 			if (obj->refs++ == 0) {
@@ -131,6 +143,7 @@ int oss_sync(struct oss *oss, struct rpc_request *req)
 
 			int err = oss_object_commit(oss, obj);
 
+			obj->sync_round = u64_max(obj->sync_round, round);
 			oss_object_put(oss, obj);
 			if (err != 0) {
 				return err;

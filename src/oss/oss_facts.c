@@ -6,8 +6,9 @@
  *   't' data FID (seq8 oid4 ver4, big-endian) stripe4   d_ost_tombstone
  *   'g' data FID                                        d_ost_generation
  *   'f' client uuid                                     d_ost_fence
- * At start the file of each tombstone is removed again, should a power failure have brought it back. Tombstones
- * older than an hour are dropped at start: no request made under the old layout lives that long.
+ * At start the files of each tombstone are removed again, should a power failure have brought them back. Tombstones
+ * older than OSS_TOMBSTONE_NS are dropped, some with each new one, and at start (their files' removal durable
+ * first): no request made under the old layout lives that long.
  */
 #include "oss/oss_int.h"
 
@@ -90,18 +91,61 @@ bool oss_facts_destroyed(const struct oss *oss, struct fid data_fid, uint32_t st
 	return f != NULL && f->tombstone;
 }
 
+/* Old tombstones that go with each new one: more than one, so that they become fewer. */
+#define DROP_MAX 4
+
 struct put {
 	uint8_t key[FACT_KEY_MAX];
 	uint32_t key_len;
 	uint8_t val[64];
 	uint32_t val_len;
+	struct oss_fact *drop[DROP_MAX];
+	unsigned drop_count;
 };
 
 static int put_execute(struct state_txn *txn, void *ctx)
 {
 	const struct put *p = ctx;
+	int err = state_put(txn, p->key, p->key_len, p->val, p->val_len);
 
-	return state_put(txn, p->key, p->key_len, p->val, p->val_len);
+	for (unsigned i = 0; i < p->drop_count && err == 0; i++) {
+		uint8_t key[FACT_KEY_MAX];
+		uint32_t len = fact_key(key, 't', p->drop[i]->data_fid, p->drop[i]->stripe);
+
+		err = state_del(txn, key, len);
+	}
+	return err;
+}
+
+/* Takes out of the list what is too old, or too much. */
+static void drop_take(struct oss *oss, struct put *p)
+{
+	int64_t now = oss_mdt_time(oss);
+
+	while (p->drop_count < DROP_MAX && !list_empty(&oss->tombstones)) {
+		struct oss_fact *f = list_entry(oss->tombstones.next, struct oss_fact, age);
+
+		if (!f->stored ||
+			(oss->facts_count - p->drop_count < OSS_FACTS_MAX &&
+				f->when_ns + OSS_TOMBSTONE_NS >= now)) {
+			break;
+		}
+		list_del(&f->age);
+		p->drop[p->drop_count++] = f;
+	}
+}
+
+static void drop_finish(struct oss *oss, struct put *p, int err)
+{
+	while (p->drop_count > 0) {
+		struct oss_fact *f = p->drop[--p->drop_count];
+
+		if (err == 0) {
+			fact_forget(oss, f);
+		} else {
+			list_push_front(&oss->tombstones, &f->age);
+		}
+	}
 }
 
 static int put_run(struct oss *oss, struct put *p, uint64_t *ret_lsn)
@@ -111,11 +155,24 @@ static int put_run(struct oss *oss, struct put *p, uint64_t *ret_lsn)
 	return state_run(oss->state, put_execute, p, &opts, ret_lsn);
 }
 
+static struct oss_fact *tombstone_new(
+	struct oss *oss, struct fid data_fid, uint32_t stripe, int64_t when_ns)
+{
+	struct oss_fact *f = fact_new(oss, data_fid, stripe);
+
+	if (f != NULL) {
+		f->tombstone = true;
+		f->when_ns = when_ns;
+		list_push_back(&oss->tombstones, &f->age);
+	}
+	return f;
+}
+
 int oss_tombstone_add(struct oss *oss, const struct w_ost_change_req *req, uint64_t *ret_lsn)
 {
 	struct d_ost_tombstone rec = {
 		.number = req->number, .mdt = req->mdt, .when = oss_mdt_time(oss)};
-	struct put p;
+	struct put p = {0};
 	struct wire_enc enc = wire_enc_of(p.val, sizeof(p.val));
 	struct oss_fact *f;
 	int err;
@@ -124,32 +181,36 @@ int oss_tombstone_add(struct oss *oss, const struct w_ost_change_req *req, uint6
 		return -NE_INVAL;
 	}
 	f = fact_find(oss, req->object.data_fid, req->object.stripe);
-	if (f != NULL) {
+	if (f != NULL && f->stored) {
 		*ret_lsn = state_last_lsn(oss->state);
 		return 0;
 	}
-	while (oss->facts_count >= OSS_FACTS_MAX && !list_empty(&oss->tombstones)) {
-		fact_forget(oss, list_entry(oss->tombstones.next, struct oss_fact, age));
+	if (f == NULL) {
+		/* From here on nobody may write the object, whether or not the record gets through. */
+		f = tombstone_new(oss, req->object.data_fid, req->object.stripe, rec.when);
 	}
-	f = fact_new(oss, req->object.data_fid, req->object.stripe);
 	if (f == NULL) {
 		return -NE_NOMEM;
 	}
-	f->tombstone = true;
-	f->when_ns = rec.when;
-	list_push_back(&oss->tombstones, &f->age);
 	p.key_len = fact_key(p.key, 't', f->data_fid, f->stripe);
 	err = d_ost_tombstone_encode(&rec, &enc);
 	ASSERT(err == 0);
 	p.val_len = (uint32_t)enc.pos;
-	/* From here on nobody may write the object, whether or not the record gets through. */
-	return put_run(oss, &p, ret_lsn);
+	drop_take(oss, &p);
+	err = put_run(oss, &p, ret_lsn);
+	/* A repeat may have stored it before us, and it may be gone since. */
+	f = fact_find(oss, req->object.data_fid, req->object.stripe);
+	if (err == 0 && f != NULL) {
+		f->stored = true;
+	}
+	drop_finish(oss, &p, err);
+	return err;
 }
 
 int oss_generation_raise(struct oss *oss, const struct w_object_ref *ref, uint64_t *ret_lsn)
 {
 	struct d_ost_generation rec = {.layout_gen = ref->layout_gen};
-	struct put p;
+	struct put p = {0};
 	struct wire_enc enc = wire_enc_of(p.val, sizeof(p.val));
 	struct oss_fact *f = fact_find(oss, ref->data_fid, STRIPE_ALL);
 	int err;
@@ -160,16 +221,21 @@ int oss_generation_raise(struct oss *oss, const struct w_object_ref *ref, uint64
 	if (f == NULL) {
 		return -NE_NOMEM;
 	}
-	if (f->layout_gen_min >= ref->layout_gen) {
+	if (f->layout_gen_stored >= ref->layout_gen) {
 		*ret_lsn = state_last_lsn(oss->state);
 		return 0;
 	}
-	f->layout_gen_min = ref->layout_gen;
+	f->layout_gen_min = (uint32_t)u64_max(f->layout_gen_min, ref->layout_gen);
+	rec.layout_gen = f->layout_gen_min;
 	p.key_len = fact_key(p.key, 'g', ref->data_fid, 0);
 	err = d_ost_generation_encode(&rec, &enc);
 	ASSERT(err == 0);
 	p.val_len = (uint32_t)enc.pos;
-	return put_run(oss, &p, ret_lsn);
+	err = put_run(oss, &p, ret_lsn);
+	if (err == 0) {
+		f->layout_gen_stored = (uint32_t)u64_max(f->layout_gen_stored, rec.layout_gen);
+	}
+	return err;
 }
 
 static struct oss_fence *fence_find(const struct oss *oss, struct uuid client)
@@ -207,7 +273,7 @@ static int fence_set(struct oss *oss, struct uuid client, uint32_t incarnation)
 int oss_fence_add(struct oss *oss, struct uuid client, uint32_t incarnation, uint64_t *ret_lsn)
 {
 	struct d_ost_fence rec = {.incarnation = incarnation, .when = oss_mdt_time(oss)};
-	struct put p;
+	struct put p = {0};
 	struct wire_enc enc = wire_enc_of(p.val, sizeof(p.val));
 	int err = fence_set(oss, client, incarnation);
 
@@ -273,13 +339,11 @@ static int load_tombstone(struct load *l, const struct state_rec *rec)
 	if (fact_find(l->oss, key_fid(key), be32_load(key + 17)) != NULL) {
 		return 0;
 	}
-	f = fact_new(l->oss, key_fid(key), be32_load(key + 17));
+	f = tombstone_new(l->oss, key_fid(key), be32_load(key + 17), t.when);
 	if (f == NULL) {
 		return -NE_NOMEM;
 	}
-	f->tombstone = true;
-	f->when_ns = t.when;
-	list_push_back(&l->oss->tombstones, &f->age);
+	f->stored = true;
 	return 0;
 }
 
@@ -299,6 +363,7 @@ static int load_generation(struct load *l, const struct state_rec *rec)
 		return -NE_NOMEM;
 	}
 	f->layout_gen_min = g.layout_gen;
+	f->layout_gen_stored = g.layout_gen;
 	return 0;
 }
 
@@ -360,6 +425,19 @@ static int expire_execute(struct state_txn *txn, void *ctx)
 	return err;
 }
 
+/* The last time: what a power failure brought back must be gone for good before the tombstone goes. */
+static int expired_bury(struct load *l)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < l->expired && err == 0; i++) {
+		const uint8_t *key = l->expired_keys[i];
+
+		err = oss_object_destroy(l->oss, key_fid(key), be32_load(key + 17), true);
+	}
+	return err;
+}
+
 static int load_pages(struct oss *oss, struct load *l)
 {
 	struct state_run_opts read_opts = {.kind = STATE_READ};
@@ -371,6 +449,9 @@ static int load_pages(struct oss *oss, struct load *l)
 		l->start_len = l->next_len;
 		err = state_run(oss->state, load_execute, l, &read_opts, NULL);
 		if (err == 0 && l->expired > 0) {
+			err = expired_bury(l);
+		}
+		if (err == 0 && l->expired > 0) {
 			err = state_run(oss->state, expire_execute, l, &del_opts, NULL);
 		}
 	} while (err == 0 && l->seen == LOAD_PAGE);
@@ -380,21 +461,14 @@ static int load_pages(struct oss *oss, struct load *l)
 /* Removes the files of destroyed objects that a power failure brought back. */
 static int tombstones_apply(struct oss *oss)
 {
-	char *path = mem_alloc(LIM_PATH_MAX + 1);
 	int err = 0;
 
-	if (path == NULL) {
-		return -NE_NOMEM;
-	}
 	for (struct list *it = oss->tombstones.next; it != &oss->tombstones && err == 0;
 		it = it->next) {
 		struct oss_fact *f = list_entry(it, struct oss_fact, age);
 
-		oss_object_path(oss, f->data_fid, f->stripe, 0, path);
-		err = env_unlink(oss->env, path);
-		err = err == -NE_NOENT ? 0 : err;
+		err = oss_object_destroy(oss, f->data_fid, f->stripe, false);
 	}
-	mem_free(path);
 	return err;
 }
 

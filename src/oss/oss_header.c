@@ -1,16 +1,28 @@
 /*
- * The object header: one 512-byte sector at the start of the object's first file.
+ * The object header: two places of one 512-byte sector each at the start of the object's first file.
  *
- *   0 magic "NACO"  4 record length (LE)  8 record (d_ost_object)  ... zeros ...  508 CRC32C of 0..507
+ *   0 magic "NACO"  4 record length (LE)  8 sequence (LE)  16 record (d_ost_object)  ... zeros ...
+ *   508 CRC32C of 0..507
  *
- * It is written at creation and replaced in place by rare changes; a sector reaches the disk whole or not at
- * all. A file shorter than the header or with a header of zeros was never committed: -NE_NOENT. Anything
- * else that does not verify is damage: -NE_CORRUPT.
+ * Creation writes sequence 0 to the first place; each change writes the next sequence to the other place, after
+ * everything before it was synced. So a power failure that spoils the sector being written leaves the header of
+ * before. The valid place with the higher sequence counts. A file shorter than the header or with places of zeros was
+ * never committed: -NE_NOENT. No valid place, and not zeros: -NE_CORRUPT.
  */
 #include "base/crc32c.h"
 #include "oss/oss_int.h"
 
+/* Far from each other: what a disk may spoil together with a sector are its neighbours. */
+#define PLACE_BYTES (OSS_HEADER_BYTES / 2)
+#define RECORD_OFFSET 16
+#define RECORD_MAX (OSS_HEADER_SECTOR - RECORD_OFFSET - 4)
+
 static const uint8_t magic[4] = {'N', 'A', 'C', 'O'};
+
+static uint64_t place_of(uint64_t seq)
+{
+	return seq % 2 * PLACE_BYTES;
+}
 
 static bool all_zero(const uint8_t *p, size_t len)
 {
@@ -22,15 +34,14 @@ static bool all_zero(const uint8_t *p, size_t len)
 	return true;
 }
 
-int oss_header_read(struct env_file *file, struct d_ost_object *ret_header)
+/* -NE_NOENT: nothing was written there. */
+static int place_read(struct env_file *file, uint64_t place, struct oss_header *ret_header)
 {
 	uint8_t sector[OSS_HEADER_SECTOR];
 	size_t len;
 	uint32_t rec_len;
-	int err;
+	int err = env_pread(file, sector, sizeof(sector), place, &len);
 
-	ASSERT(file != NULL);
-	err = env_pread(file, sector, sizeof(sector), 0, &len);
 	if (err != 0) {
 		return err;
 	}
@@ -38,38 +49,60 @@ int oss_header_read(struct env_file *file, struct d_ost_object *ret_header)
 		return -NE_NOENT;
 	}
 	rec_len = le32_load(sector + 4);
-	if (memcmp(sector, magic, sizeof(magic)) != 0 || rec_len > OSS_HEADER_SECTOR - 12 ||
+	if (memcmp(sector, magic, sizeof(magic)) != 0 || rec_len > RECORD_MAX ||
 		le32_load(sector + OSS_HEADER_SECTOR - 4) !=
 			crc32c(0, sector, OSS_HEADER_SECTOR - 4)) {
 		return -NE_CORRUPT;
 	}
-	err = d_ost_object_decode(ret_header, sector + 8, rec_len);
-	if (err != 0) {
+	ret_header->seq = le64_load(sector + 8);
+	err = d_ost_object_decode(&ret_header->d, sector + RECORD_OFFSET, rec_len);
+	if (err != 0 || place_of(ret_header->seq) != place) {
 		return -NE_CORRUPT;
 	}
-	return ret_header->format > W_FORMAT_VERSION ? -NE_TOONEW : 0;
+	return ret_header->d.format > W_FORMAT_VERSION ? -NE_TOONEW : 0;
 }
 
-int oss_header_write(struct env_file *file, const struct d_ost_object *header)
+int oss_header_read(struct env_file *file, struct oss_header *ret_header)
+{
+	struct oss_header place[2];
+	int err[2];
+
+	ASSERT(file != NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		err[i] = place_read(file, i * PLACE_BYTES, &place[i]);
+		if (err[i] != 0 && err[i] != -NE_NOENT && err[i] != -NE_CORRUPT) {
+			return err[i];
+		}
+	}
+	if (err[0] != 0 && err[1] != 0) {
+		return err[0] == -NE_CORRUPT ? err[0] : err[1];
+	}
+	*ret_header =
+		err[1] != 0 || (err[0] == 0 && place[0].seq > place[1].seq) ? place[0] : place[1];
+	return 0;
+}
+
+int oss_header_write(struct env_file *file, const struct oss_header *header)
 {
 	uint8_t sector[OSS_HEADER_SECTOR] = {0};
-	struct wire_enc enc = wire_enc_of(sector + 8, OSS_HEADER_SECTOR - 12);
+	struct wire_enc enc = wire_enc_of(sector + RECORD_OFFSET, RECORD_MAX);
 	struct iovec iov = {.iov_base = sector, .iov_len = sizeof(sector)};
 	int err;
 
 	ASSERT(file != NULL);
 	memcpy(sector, magic, sizeof(magic));
-	err = d_ost_object_encode(header, &enc);
+	err = d_ost_object_encode(&header->d, &enc);
 	ASSERT(err == 0);
 	le32_store(sector + 4, (uint32_t)enc.pos);
+	le64_store(sector + 8, header->seq);
 	le32_store(sector + OSS_HEADER_SECTOR - 4, crc32c(0, sector, OSS_HEADER_SECTOR - 4));
-	return env_pwrite(file, &iov, 1, 0);
+	return env_pwrite(file, &iov, 1, place_of(header->seq));
 }
 
 int oss_object_inspect(struct env *env, const char *file, struct strbuf *out)
 {
 	struct env_file *f = NULL;
-	struct d_ost_object header;
+	struct oss_header header;
 	struct env_stat st;
 	int err = env_file_open(env, file, ENV_OPEN_READ, &f);
 
@@ -85,7 +118,7 @@ int oss_object_inspect(struct env *env, const char *file, struct strbuf *out)
 	if (err != 0) {
 		return err == -NE_NOENT ? -NE_CORRUPT : err;
 	}
-	d_ost_object_dump(&header, out);
+	d_ost_object_dump(&header.d, out);
 	strbuf_printf(out, " data_bytes=%llu allocated_bytes=%llu",
 		(unsigned long long)(st.size > OSS_HEADER_BYTES ? st.size - OSS_HEADER_BYTES : 0),
 		(unsigned long long)st.blocks);

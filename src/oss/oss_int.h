@@ -17,15 +17,15 @@
 #define OSS_DIRS 256
 /* Bytes of header before the data in an object's first file: keeps data aligned for O_DIRECT. */
 #define OSS_HEADER_BYTES 4096
-/* The part that is ever written: one sector, so it is replaced whole or not at all. */
+/* One of the two places in it that are ever written. */
 #define OSS_HEADER_SECTOR 512
 /* Data bytes of one segment file: local file systems end at 16 TiB, files of ours at 2^63-1. */
 #define OSS_SEGMENT_BYTES (UINT64_C(1) << 43)
 /* Objects kept open. */
 #define OSS_OBJECTS_OPEN_MAX 512
-/* Tombstones and raised generations live in memory; the oldest tombstones beyond this go (they are kept
- * for OSS_TOMBSTONE_NS at most anyway). */
+/* Tombstones and raised generations live in memory; the oldest tombstones beyond this go. */
 #define OSS_FACTS_MAX 200000
+/* How long a tombstone is kept: no request made under the old layout lives that long. */
 #define OSS_TOMBSTONE_NS (INT64_C(3600) * (int64_t)NS_PER_S)
 /* Verdict for a full disk: this much is kept for the log and the directories. */
 #define OSS_RESERVE_BYTES (64 * MIB)
@@ -37,7 +37,9 @@ struct oss_fact {
 	struct fid data_fid;
 	uint32_t stripe; /* UINT32_MAX: all, for generations */
 	bool tombstone;
+	bool stored; /* its record got into the log */
 	uint32_t layout_gen_min;
+	uint32_t layout_gen_stored;
 	int64_t when_ns;
 };
 
@@ -45,6 +47,11 @@ struct oss_fence {
 	struct hmap_node node;
 	struct uuid client;
 	uint32_t incarnation;
+};
+
+struct oss_header {
+	uint64_t seq; /* of this version of it */
+	struct d_ost_object d;
 };
 
 /* An object in use or cached; exists == false is worth knowing too. */
@@ -59,11 +66,13 @@ struct oss_object {
 	bool exists;
 	struct env_mutex setup; /* load and create */
 	struct env_file *file; /* first segment */
-	struct d_ost_object header;
+	struct oss_header header;
 	uint64_t size; /* bytes of the object */
 	uint64_t blocks_bytes; /* allocated for data, all segments */
 	uint64_t high_bytes; /* the part of it in segments beyond the first */
 	uint64_t number; /* of the last change in this start; 0 none */
+	int64_t mtime_ns; /* of the first segment as last asked for; nobody else changes it */
+	bool mtime_known;
 
 	/* I/O shares, SET_SIZE and DESTROY exclude. */
 	unsigned ios;
@@ -74,6 +83,7 @@ struct oss_object {
 	bool entry_durable; /* the directory entry was synced */
 	bool syncing;
 	struct env_waitq sync_q;
+	uint64_t sync_round; /* of the last SYNC that need not look at it any more */
 };
 
 struct oss {
@@ -86,7 +96,9 @@ struct oss {
 	uint32_t epoch;
 	uint32_t map_version;
 	uint64_t verifier;
+	bool memory_unknown; /* a write-back failed in this boot: oss_lost.c */
 	uint64_t number; /* last issued */
+	uint64_t sync_rounds; /* SYNC requests begun */
 	uint64_t session_next;
 
 	struct hmap objects;
@@ -118,13 +130,15 @@ void oss_object_unlock(struct oss *oss, struct oss_object *obj, bool exclusive);
 _yields_ _check_ int oss_object_attr(
 	struct oss *oss, struct oss_object *obj, struct w_object_attr *ret_attr);
 _yields_ void oss_objects_close(struct oss *oss);
+/* Removes the first file of an object that has no (sound) header. */
+_yields_ _check_ int oss_object_file_remove(struct oss *oss, struct fid data_fid, uint32_t stripe);
 /* Path of a segment file into buf (LIM_PATH_MAX + 1 bytes). */
 void oss_object_path(
 	const struct oss *oss, struct fid data_fid, uint32_t stripe, uint32_t segment, char *buf);
 
 /* oss_header.c */
-_yields_ _check_ int oss_header_read(struct env_file *file, struct d_ost_object *ret_header);
-_yields_ _check_ int oss_header_write(struct env_file *file, const struct d_ost_object *header);
+_yields_ _check_ int oss_header_read(struct env_file *file, struct oss_header *ret_header);
+_yields_ _check_ int oss_header_write(struct env_file *file, const struct oss_header *header);
 
 /* oss_segment.c: data of one object over its segment files; the caller holds the object's lock. */
 _yields_ _check_ int oss_segments_read(
@@ -139,6 +153,14 @@ _yields_ _check_ int oss_segments_load(struct oss *oss, struct oss_object *obj);
 
 /* oss_commit.c */
 _yields_ _check_ int oss_object_commit(struct oss *oss, struct oss_object *obj);
+/* Makes the names of its files durable. */
+_yields_ _check_ int oss_entry_sync(struct oss *oss, const struct oss_object *obj);
+_yields_ _noreturn_ void oss_write_back_failed(struct oss *oss, int err);
+
+/* oss_lost.c */
+_yields_ void oss_lost_mark(struct oss *oss);
+/* Sets memory_unknown. */
+_yields_ _check_ int oss_lost_load(struct oss *oss);
 
 /* oss_facts.c */
 _yields_ _check_ int oss_facts_load(struct oss *oss);
@@ -152,6 +174,10 @@ _yields_ _check_ int oss_generation_raise(
 _yields_ _check_ int oss_fence_add(
 	struct oss *oss, struct uuid client, uint32_t incarnation, uint64_t *ret_lsn);
 _check_ int oss_fence_check(const struct oss *oss, const struct rpc_identity *id);
+
+/* oss_change.c: removes the object's files, if there are any. */
+_yields_ _check_ int oss_object_destroy(
+	struct oss *oss, struct fid data_fid, uint32_t stripe, bool durable);
 
 /* oss_space.c */
 _yields_ _check_ int oss_space_load(struct oss *oss);

@@ -23,6 +23,21 @@ void oss_object_path(
 	}
 }
 
+int oss_object_file_remove(struct oss *oss, struct fid data_fid, uint32_t stripe)
+{
+	char *path = mem_alloc(LIM_PATH_MAX + 1);
+	int err;
+
+	ASSERT(!fid_is_zero(data_fid));
+	if (path == NULL) {
+		return -NE_NOMEM;
+	}
+	oss_object_path(oss, data_fid, stripe, 0, path);
+	err = env_unlink(oss->env, path);
+	mem_free(path);
+	return err == -NE_NOENT ? 0 : err;
+}
+
 static struct oss_object *object_find(struct oss *oss, struct fid data_fid, uint32_t stripe)
 {
 	struct hmap_node *it = hmap_find(&oss->objects, oss_object_hash(data_fid, stripe));
@@ -81,6 +96,8 @@ static struct oss_object *object_new(struct oss *oss, struct fid data_fid, uint3
 	}
 	obj->data_fid = data_fid;
 	obj->stripe = stripe;
+	/* Younger than any SYNC that runs. */
+	obj->sync_round = oss->sync_rounds;
 	env_mutex_init(&obj->setup);
 	env_waitq_init(&obj->lock_q);
 	env_waitq_init(&obj->sync_q);
@@ -102,8 +119,9 @@ static int object_load_file(struct oss *oss, struct oss_object *obj, struct env_
 		obj->file = NULL;
 		return err;
 	}
-	obj->exists = true;
+	/* Counted when the target started: before it exists, this only notes what it has. */
 	oss_space_update(oss, obj);
+	obj->exists = true;
 	return 0;
 }
 
@@ -232,12 +250,13 @@ int oss_object_create(struct oss *oss, struct oss_object *obj, const struct w_ob
 		env_mutex_unlock(oss->env, &obj->setup);
 		return -NE_NOMEM;
 	}
-	obj->header = *owner;
-	obj->header.format = W_FORMAT_VERSION;
-	obj->header.file_fid = ref->file_fid;
-	obj->header.data_fid = obj->data_fid;
-	obj->header.stripe = obj->stripe;
-	obj->header.created = oss_mdt_time(oss);
+	obj->header.seq = 0;
+	obj->header.d = *owner;
+	obj->header.d.format = W_FORMAT_VERSION;
+	obj->header.d.file_fid = ref->file_fid;
+	obj->header.d.data_fid = obj->data_fid;
+	obj->header.d.stripe = obj->stripe;
+	obj->header.d.created = oss_mdt_time(oss);
 	oss_object_path(oss, obj->data_fid, obj->stripe, 0, path);
 	err = object_create_file(oss, obj, path);
 	if (err == 0) {
@@ -246,6 +265,7 @@ int oss_object_create(struct oss *oss, struct oss_object *obj, const struct w_ob
 		obj->clean = false;
 		obj->entry_durable = false;
 		obj->blocks_bytes = 0;
+		obj->mtime_known = false;
 		oss->objects_total++;
 	}
 	mem_free(path);
@@ -281,23 +301,26 @@ void oss_object_unlock(struct oss *oss, struct oss_object *obj, bool exclusive)
 
 int oss_object_attr(struct oss *oss, struct oss_object *obj, struct w_object_attr *ret_attr)
 {
-	struct env_stat st;
-	int err;
-
 	memset(ret_attr, 0, sizeof(*ret_attr));
 	ret_attr->number = obj->number;
 	if (!obj->exists) {
 		return 0;
 	}
-	err = env_fstat(obj->file, &st);
-	if (err != 0) {
-		return err;
+	if (!obj->mtime_known) {
+		struct env_stat st;
+		int err = env_fstat(obj->file, &st);
+
+		if (err != 0) {
+			return err;
+		}
+		obj->mtime_ns = st.mtime_ns;
+		obj->mtime_known = true;
 	}
 	ret_attr->exists = true;
 	ret_attr->size = obj->size;
 	ret_attr->blocks = obj->blocks_bytes / 512;
-	if (st.mtime_ns != 0) {
-		ret_attr->mtime = st.mtime_ns + oss->clock_offset_ns;
+	if (obj->mtime_ns != 0) {
+		ret_attr->mtime = obj->mtime_ns + oss->clock_offset_ns;
 	}
 	return 0;
 }

@@ -84,13 +84,15 @@ int oss_read(struct oss *oss, struct rpc_request *req)
 		return err;
 	}
 	oss_object_lock(oss, obj, false);
-	if (!obj->exists && in->must_exist) {
+	/* The wait may have been for a destroy. */
+	err = oss_facts_check(oss, &in->object);
+	if (err == 0 && !obj->exists && in->must_exist) {
 		char fid[FID_STR_MAX];
 
 		err = -NE_LOST_OBJECT;
 		log_error(OSS_LOG, "%s: object %s stripe %u is missing", oss->target,
 			fid_format(in->object.data_fid, fid, sizeof(fid)), in->object.stripe);
-	} else {
+	} else if (err == 0) {
 		err = read_object(oss, req, obj);
 	}
 	oss_object_unlock(oss, obj, false);

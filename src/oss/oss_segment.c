@@ -39,6 +39,16 @@ static int segment_unlink(struct oss *oss, const struct oss_object *obj, uint32_
 	return err == -NE_NOENT ? 0 : err;
 }
 
+/* The kernel reports a lost write once: there is no second try (RULES B4). */
+static void file_sync(struct oss *oss, struct env_file *file)
+{
+	int err = env_fdatasync(file);
+
+	if (err != 0) {
+		oss_write_back_failed(oss, err);
+	}
+}
+
 /* Reads and fills up with zeros what the file does not have. */
 static int file_read_full(struct env_file *file, void *buf, size_t len, uint64_t off)
 {
@@ -62,7 +72,7 @@ static int segment_read(
 	if (segment == 0) {
 		return file_read_full(obj->file, buf, len, OSS_HEADER_BYTES + off);
 	}
-	err = segment > obj->header.segment_last
+	err = segment > obj->header.d.segment_last
 		? -NE_NOENT
 		: segment_open(oss, obj, segment, ENV_OPEN_READ, &file);
 	if (err == -NE_NOENT) {
@@ -96,19 +106,43 @@ int oss_segments_read(struct oss *oss, struct oss_object *obj, void *buf, size_t
 	return 0;
 }
 
-/* Rewrites the header without moving the object's mtime. */
+/* Writes the next header without moving the object's mtime. What it speaks of, and the header of before, are durable
+ * first: the number in it is never durable before its size, and one sound header is always left. */
 static int header_update(struct oss *oss, struct oss_object *obj)
 {
+	struct oss_header next = {.seq = obj->header.seq + 1, .d = obj->header.d};
 	struct env_stat st;
 	int err = env_fstat(obj->file, &st);
 
-	ASSERT(oss != NULL);
-	if (err == 0) {
-		err = oss_header_write(obj->file, &obj->header);
+	ASSERT(obj->exists);
+	if (err != 0) {
+		return err;
 	}
+	file_sync(oss, obj->file);
+	err = oss_header_write(obj->file, &next);
 	if (err == 0) {
+		obj->header.seq = next.seq;
 		err = env_file_utime(obj->file, st.mtime_ns);
 	}
+	return err;
+}
+
+/* The header counts a segment before its file is made; others who write there wait for that. */
+static int segment_announce(struct oss *oss, struct oss_object *obj, uint32_t segment)
+{
+	uint32_t last;
+	int err = 0;
+
+	env_mutex_lock(oss->env, &obj->setup);
+	last = obj->header.d.segment_last;
+	if (segment > last) {
+		obj->header.d.segment_last = segment;
+		err = header_update(oss, obj);
+		if (err != 0) {
+			obj->header.d.segment_last = last;
+		}
+	}
+	env_mutex_unlock(oss->env, &obj->setup);
 	return err;
 }
 
@@ -118,12 +152,8 @@ static int segment_write_high(struct oss *oss, struct oss_object *obj, const str
 	struct env_file *file = NULL;
 	struct env_stat before;
 	struct env_stat after;
-	int err = 0;
+	int err = segment_announce(oss, obj, segment);
 
-	if (segment > obj->header.segment_last) {
-		obj->header.segment_last = segment;
-		err = header_update(oss, obj);
-	}
 	if (err == 0) {
 		err = segment_open(
 			oss, obj, segment, ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file);
@@ -193,7 +223,7 @@ static int segment_cut(struct oss *oss, struct oss_object *obj, uint32_t segment
 		err = env_ftruncate(file, size - start);
 	}
 	if (err == 0) {
-		err = env_fdatasync(file);
+		file_sync(oss, file);
 	}
 	env_file_close(file);
 	return err;
@@ -225,7 +255,7 @@ static int segments_high_stat(struct oss *oss, struct oss_object *obj, uint64_t 
 		return -NE_NOMEM;
 	}
 	obj->high_bytes = 0;
-	for (uint32_t k = 1; k <= obj->header.segment_last && err == 0; k++) {
+	for (uint32_t k = 1; k <= obj->header.d.segment_last && err == 0; k++) {
 		struct env_stat st;
 
 		oss_object_path(oss, obj->data_fid, obj->stripe, k, path);
@@ -244,7 +274,8 @@ static int segments_high_stat(struct oss *oss, struct oss_object *obj, uint64_t 
 
 int oss_segments_set_size(struct oss *oss, struct oss_object *obj, uint64_t size)
 {
-	uint32_t last = obj->header.segment_last;
+	uint32_t last = obj->header.d.segment_last;
+	uint32_t keep = (uint32_t)u64_min(last, size == 0 ? 0 : (size - 1) / OSS_SEGMENT_BYTES);
 	struct env_stat st;
 	uint64_t end;
 	int err;
@@ -257,13 +288,16 @@ int oss_segments_set_size(struct oss *oss, struct oss_object *obj, uint64_t size
 	if (err == 0) {
 		err = first_resize(obj, size);
 	}
+	if (err == 0 && keep < last) {
+		/* A segment that the header does not count must not come back. */
+		err = oss_entry_sync(oss, obj);
+	}
 	if (err != 0) {
 		return err;
 	}
-	obj->header.size_min = size > OSS_SEGMENT_BYTES ? size : 0;
-	obj->header.segment_last =
-		(uint32_t)u64_min(last, size == 0 ? 0 : (size - 1) / OSS_SEGMENT_BYTES);
-	err = oss_header_write(obj->file, &obj->header);
+	obj->header.d.size_min = size > OSS_SEGMENT_BYTES ? size : 0;
+	obj->header.d.segment_last = keep;
+	err = header_update(oss, obj);
 	if (err == 0) {
 		/* A truncate is the MDT's event: it stamps it itself. */
 		err = env_file_utime(obj->file, st.mtime_ns);
@@ -279,7 +313,7 @@ int oss_segments_sync(struct oss *oss, struct oss_object *obj)
 {
 	int err = env_fdatasync(obj->file);
 
-	for (uint32_t k = 1; k <= obj->header.segment_last && err == 0; k++) {
+	for (uint32_t k = 1; k <= obj->header.d.segment_last && err == 0; k++) {
 		struct env_file *file = NULL;
 
 		err = segment_open(oss, obj, k, ENV_OPEN_READ | ENV_OPEN_WRITE, &file);
@@ -300,7 +334,7 @@ int oss_segments_unlink(struct oss *oss, struct oss_object *obj)
 	int err = 0;
 
 	ASSERT(obj->exclusive);
-	for (uint32_t k = obj->header.segment_last; k >= 1 && err == 0; k--) {
+	for (uint32_t k = obj->header.d.segment_last; k >= 1 && err == 0; k--) {
 		err = segment_unlink(oss, obj, k);
 	}
 	return err != 0 ? err : segment_unlink(oss, obj, 0);
@@ -322,6 +356,6 @@ int oss_segments_load(struct oss *oss, struct oss_object *obj)
 	if (st.size > OSS_HEADER_BYTES) {
 		end = u64_max(end, st.size - OSS_HEADER_BYTES);
 	}
-	obj->size = u64_max(end, obj->header.size_min);
+	obj->size = u64_max(end, obj->header.d.size_min);
 	return 0;
 }

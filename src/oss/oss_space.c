@@ -80,9 +80,11 @@ void oss_space_update(struct oss *oss, struct oss_object *obj)
 	if (!obj->exists && obj->file == NULL) {
 		return;
 	}
-	if (env_fstat(obj->file, &st) != 0) {
+	obj->mtime_known = env_fstat(obj->file, &st) == 0;
+	if (!obj->mtime_known) {
 		return; /* only statistics: the next change corrects them */
 	}
+	obj->mtime_ns = st.mtime_ns;
 	now = st.blocks - u64_min(st.blocks, OSS_HEADER_BYTES) + obj->high_bytes;
 	if (obj->exists) {
 		oss->used_bytes += now;

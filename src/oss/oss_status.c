@@ -1,5 +1,6 @@
 /*
- * TARGET_STATUS: what `nacre status` shows of an OST.
+ * TARGET_STATUS: what `nacre status` shows of an OST. Sessions are listed to hosts, servers and administrators; a
+ * user session sees figures only.
  */
 #include "oss/oss_int.h"
 
@@ -69,7 +70,7 @@ int oss_target_status(struct oss *oss, struct rpc_request *req)
 	out.files_total = st.files_total;
 	out.files_used = st.files_used;
 	out.last_committed = state_committed_lsn(oss->state);
-	if (in->clients) {
+	if (in->clients && rpc_export_identity(req->exp)->role != RPC_ROLE_USER) {
 		out.clients.count = clients_fill(oss, clients, CLIENTS_MAX);
 		out.clients.items = clients;
 	}

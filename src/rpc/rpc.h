@@ -116,7 +116,7 @@ struct rpc_client_opts {
 	uint64_t connect_timeout_ns; /* of one attempt; 0: 5 s */
 	uint64_t ping_idle_ns; /* 0: 30 s */
 	uint64_t backoff_min_ns; /* between attempts, doubled and jittered; 0: 20 ms */
-	uint64_t backoff_max_ns; /* 0: 3 s */
+	uint64_t backoff_max_ns; /* 0: 1 s */
 };
 
 _check_ int rpc_client_new(const struct rpc_client_opts *opts, struct rpc_client **ret_client);

@@ -241,6 +241,10 @@ static int peer_get(
 		}
 		if (peer->id.incarnation == id->incarnation) {
 			peer->refs++;
+			if (id->local) {
+				/* What the sessions opened from here on run over, if there is a choice. */
+				memcpy(peer->id.addr, id->addr, sizeof(peer->id.addr));
+			}
 			*ret_peer = peer;
 			return 0;
 		}

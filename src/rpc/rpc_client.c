@@ -61,7 +61,7 @@ int rpc_client_new(const struct rpc_client_opts *opts, struct rpc_client **ret_c
 	client->connect_timeout_ns = or_default(opts->connect_timeout_ns, 5 * NS_PER_S);
 	client->ping_idle_ns = or_default(opts->ping_idle_ns, 30 * NS_PER_S);
 	client->backoff_min_ns = or_default(opts->backoff_min_ns, 20 * NS_PER_MS);
-	client->backoff_max_ns = or_default(opts->backoff_max_ns, 3 * NS_PER_S);
+	client->backoff_max_ns = or_default(opts->backoff_max_ns, NS_PER_S);
 	if (opts->hostname != NULL) {
 		size_t len = strlen(opts->hostname);
 

@@ -6,8 +6,8 @@
  * with a slot may go on, because their slot makes them unique and answers the resend. Only then the slots'
  * sequences are told.
  *
- * Closing waits for the session's requests; the janitor then calls session_closed and frees. A client has
- * one session per target: opening a new one ends the old.
+ * Closing waits for the session's requests; then a fiber of the janitor's calls session_closed, which may wait for
+ * other targets, and frees. A client has one session per target: opening a new one ends the old.
  */
 #include "rpc/rpc_server_int.h"
 
@@ -137,15 +137,43 @@ void export_close(struct rpc_export *exp, enum rpc_close_reason reason)
 	server_janitor_wake(exp->service->server);
 }
 
-bool export_reap(struct rpc_export *exp)
+static void reap(struct rpc_export *exp)
 {
-	if (exp->state != EXPORT_CLOSING || !list_empty(&exp->requests)) {
-		return false;
-	}
-	exp->state = EXPORT_CLOSED;
+	struct rpc_server *server = exp->service->server;
+
+	ASSERT(exp->state == EXPORT_CLOSED && server->reapers > 0);
 	exp->service->ops->session_closed(exp->service->ctx, exp, exp->close_reason);
 	export_free(exp);
-	return true;
+	server->reapers--;
+	server_janitor_wake(server);
+}
+
+static void reap_fiber(void *arg)
+{
+	struct rpc_export *exp = arg;
+	struct rpc_server *server = exp->service->server;
+
+	reap(exp);
+	server_fiber_end(server);
+}
+
+bool export_reap(struct rpc_export *exp)
+{
+	struct rpc_server *server = exp->service->server;
+
+	ASSERT(exp->state == EXPORT_CLOSING && list_empty(&exp->requests));
+	exp->state = EXPORT_CLOSED;
+	server->reapers++;
+	if (server_spawn(server, "rpc-close", reap_fiber, exp) == 0) {
+		return true;
+	}
+	if (server->reapers == 1) {
+		reap(exp); /* somebody must */
+		return true;
+	}
+	server->reapers--;
+	exp->state = EXPORT_CLOSING; /* when one of the others has ended */
+	return false;
 }
 
 /* ---- cutting the past ---- */

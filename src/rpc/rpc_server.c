@@ -306,9 +306,12 @@ static void janitor_export(struct rpc_server *server, struct rpc_export *exp)
 	}
 }
 
-/* One export that can be closed for good, or NULL. */
+/* One export that can be closed for good now, or NULL. */
 static struct rpc_export *janitor_closing(struct rpc_server *server)
 {
+	if (server->reapers >= RPC_REAPERS_MAX) {
+		return NULL; /* one that ends wakes us */
+	}
 	LIST_FOREACH (sit, &server->services) {
 		struct rpc_service *service = list_entry(sit, struct rpc_service, link);
 
@@ -323,7 +326,8 @@ static struct rpc_export *janitor_closing(struct rpc_server *server)
 	return NULL;
 }
 
-static void janitor_round(struct rpc_server *server)
+/* False: what can be closed has to wait for a fiber. */
+static bool janitor_round(struct rpc_server *server)
 {
 	struct rpc_export *exp;
 
@@ -337,9 +341,10 @@ static void janitor_round(struct rpc_server *server)
 			janitor_export(server, list_entry(it, struct rpc_export, all));
 		}
 	}
-	while ((exp = janitor_closing(server)) != NULL) {
-		(void)export_reap(exp);
-	}
+	do {
+		exp = janitor_closing(server);
+	} while (exp != NULL && export_reap(exp));
+	return exp == NULL;
 }
 
 static bool janitor_needed(const struct rpc_server *server)
@@ -352,8 +357,9 @@ static void janitor_fiber(void *arg)
 	struct rpc_server *server = arg;
 
 	while (janitor_needed(server)) {
-		janitor_round(server);
-		if (janitor_needed(server) && janitor_closing(server) == NULL) {
+		bool all = janitor_round(server);
+
+		if (janitor_needed(server) && (!all || janitor_closing(server) == NULL)) {
 			(void)env_wait(server->env, &server->janitor_q,
 				env_now(server->env) + RPC_JANITOR_NS, ENV_WAIT_PLAIN);
 		}

@@ -27,6 +27,8 @@
 #define RPC_CONN_EXTRA 64
 /* The part of message_total_bytes one connection may use. */
 #define RPC_CONN_SHARE 4
+/* Sessions closed at a time: some may wait for a target that is down, the others do not. */
+#define RPC_REAPERS_MAX 16
 /* The janitor's round. */
 #define RPC_JANITOR_NS (5 * NS_PER_S)
 /* How long opening a session waits for requests of older connections. */
@@ -66,6 +68,7 @@ struct rpc_server {
 	unsigned req_free_count;
 	bool stopping;
 	bool janitor; /* its fiber runs */
+	unsigned reapers; /* sessions in session_closed */
 	struct env_waitq janitor_q;
 	unsigned fibers;
 	struct env_waitq quiet; /* fibers became 0, an export or a request went */
@@ -244,7 +247,7 @@ _yields_ int export_open(struct rpc_req *req);
 _yields_ int export_close_request(struct rpc_req *req);
 /* Begins to close it; session_closed follows from the janitor when its requests are gone. */
 void export_close(struct rpc_export *exp, enum rpc_close_reason reason);
-/* The janitor's part: true if it was freed. */
+/* The janitor's part: lets one that can be closed for good go. False: there is no fiber for it now. */
 _yields_ bool export_reap(struct rpc_export *exp);
 void export_touch(struct rpc_export *exp);
 _check_ int slot_store(struct rpc_server *server, struct server_slot *slot, struct span reply);

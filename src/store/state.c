@@ -33,10 +33,21 @@ static void state_free(struct state *st)
 	mem_free(st);
 }
 
+/* A log of a few segments must leave most of a small capacity to what it is the log of. */
+static uint64_t segment_default(uint64_t capacity_bytes)
+{
+	uint64_t share = capacity_bytes / 32 / MIB * MIB;
+
+	if (capacity_bytes == 0) {
+		return LIM_WAL_SEGMENT_BYTES;
+	}
+	return u64_min(LIM_WAL_SEGMENT_BYTES, u64_max(share, 4 * (uint64_t)LIM_WAL_RECORD_MAX));
+}
+
 static void state_defaults(struct state_opts *o)
 {
-	o->wal_segment_bytes =
-		o->wal_segment_bytes != 0 ? o->wal_segment_bytes : LIM_WAL_SEGMENT_BYTES;
+	o->wal_segment_bytes = o->wal_segment_bytes != 0 ? o->wal_segment_bytes
+							 : segment_default(o->capacity_bytes);
 	o->wal_segments = o->wal_segments != 0 ? o->wal_segments : STATE_WAL_SEGMENTS;
 	o->table_bytes = o->table_bytes != 0 ? o->table_bytes : STATE_TABLE_BYTES;
 	o->cache_bytes = o->cache_bytes != 0 ? o->cache_bytes : STATE_CACHE_BYTES;
@@ -256,6 +267,11 @@ uint64_t state_last_lsn(const struct state *st)
 uint64_t state_incarnation(const struct state *st)
 {
 	return wal_incarnation(st->wal);
+}
+
+uint64_t state_freezes(const struct state *st)
+{
+	return st->freezes;
 }
 
 void state_stats_get(const struct state *st, struct state_stats *ret_stats)

@@ -128,6 +128,12 @@ _yields_ _check_ int state_run(struct state *st, state_exec_fn *fn, void *ctx,
  * -NE_MISSING_KEY: not in memory, noted in the transaction. -NE_CORRUPT/-NE_IO: the store is damaged there. */
 _check_ int state_get(
 	struct state_txn *txn, const void *key, uint32_t key_len, struct state_val *ret_val);
+/* As state_get, for a key nobody can have put before state_freezes() reached its present value (it names something
+ * made since): what the tables do not know is absent, without a fetch. */
+_check_ int state_get_new(
+	struct state_txn *txn, const void *key, uint32_t key_len, struct state_val *ret_val);
+/* How often a table was closed for a checkpoint since the start. */
+uint64_t state_freezes(const struct state *st);
 /* Who changed the key last, present or deleted; zero if it was not changed since the checkpoint.
  * Needs no fetch. The transaction's own writes do not count. */
 void state_get_tag(
@@ -144,6 +150,7 @@ struct state_range {
 	const void *to; /* exclusive; to_len 0: to the end */
 	uint32_t to_len;
 	uint32_t max; /* records delivered at most; > 0 */
+	bool all_new; /* every key in it is one for state_get_new */
 };
 
 /* Called in key order; may state_get but not put or delete. 0: go on; > 0: stop, the range is 0;

@@ -34,6 +34,7 @@ static bool table_freeze(struct state *st)
 	list_push_back(&st->frozen, &st->active->link);
 	st->frozen_count++;
 	st->active = fresh;
+	st->freezes++;
 	return true;
 }
 
@@ -166,8 +167,12 @@ void state_checkpointer(void *arg)
 	while (!st->closing) {
 		if (!list_empty(&st->frozen)) {
 			table_checkpoint(st, &b);
-		} else if (!state_ckpt_due(st) || !table_freeze(st)) {
+		} else if (!state_ckpt_due(st)) {
 			(void)env_wait(st->env, &st->ckpt_q, ENV_FOREVER, ENV_WAIT_PLAIN);
+		} else if (!table_freeze(st)) {
+			/* No memory: nobody else would ask again for those who wait. */
+			(void)env_wait(st->env, &st->ckpt_q,
+				env_now(st->env) + STATE_NOSPC_RETRY_NS, ENV_WAIT_PLAIN);
 		}
 	}
 	mem_free(b.ops);

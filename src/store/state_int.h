@@ -142,6 +142,7 @@ struct state {
 	uint64_t nospc_tried_ns;
 	struct env_mutex space_mutex;
 	bool ckpt_running;
+	uint64_t freezes; /* state_freezes() */
 	bool closing;
 	struct state_stats stats;
 };

@@ -21,6 +21,7 @@ struct range_base {
 struct range_merge {
 	struct state_txn *txn;
 	struct span to;
+	bool all_new; /* the checkpoint has nothing of it */
 	uint32_t order_pos;
 	unsigned tables;
 	struct omap_cursor cursors[RANGE_TABLES]; /* newest first */
@@ -54,6 +55,9 @@ static int base_peek(struct range_merge *m, const struct kv_rec **ret_rec)
 {
 	struct range_base *b = &m->base;
 
+	if (m->all_new) {
+		return -NE_NOENT;
+	}
 	for (;;) {
 		if (b->scan != NULL && b->pos < b->scan->count) {
 			*ret_rec = &b->scan->recs[b->pos];
@@ -92,6 +96,7 @@ static void merge_init(
 
 	m->txn = txn;
 	m->to = span_of(range->to, range->to_len);
+	m->all_new = range->all_new;
 	m->order_pos = state_writes_seek(&st->writes, from);
 	m->tables = 0;
 	(void)omap_seek(&st->active->map, from, &m->cursors[m->tables++]);

@@ -55,10 +55,11 @@ void state_space_update(struct state *st)
 	if (err == 0) {
 		st->kv_stat = stat;
 		need = space_need(st) + u64_min(STATE_KV_STEP, space_max(st) / 16);
-		err = kv_reserve(st->kv, need);
+		/* Nothing is to be held where the log takes all of the capacity. */
+		err = need == 0 ? -NE_NOSPC : kv_reserve(st->kv, need);
 		if (err == -NE_NOSPC || err == -NE_DQUOT) {
 			need = space_need(st);
-			err = kv_reserve(st->kv, need);
+			err = need == 0 ? -NE_NOSPC : kv_reserve(st->kv, need);
 		}
 		st->kv_reserved = err == 0 ? need : 0;
 	}

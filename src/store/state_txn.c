@@ -40,31 +40,51 @@ void state_txn_abort(struct state_txn *txn)
 	txn_end(txn);
 }
 
-int state_get(struct state_txn *txn, const void *key, uint32_t key_len, struct state_val *ret_val)
+/* From the transaction and the tables; -NE_MISSING_KEY: they do not know the key. */
+static int get_changed(struct state_txn *txn, struct span k, struct state_val *ret_val)
 {
-	struct state *st = txn->st;
-	struct span k = span_of(key, key_len);
-	const struct txn_op *op;
+	const struct txn_op *op = state_writes_find(&txn->st->writes, k);
 	struct omap_entry e;
-	struct span val;
-	int err;
 
-	ASSERT(txn->active && key_len > 0 && key_len <= LIM_KV_KEY_MAX);
-	op = state_writes_find(&st->writes, k);
 	if (op != NULL) {
 		if (!op->del) {
 			*ret_val = (struct state_val){.data = op->val, .len = op->val_len};
 		}
 		return op->del ? -NE_NOENT : 0;
 	}
-	if (state_tables_find(st, k, &e)) {
-		if (e.mark.flags != 0) {
-			return -NE_NOENT;
-		}
-		*ret_val = (struct state_val){.data = e.val.ptr,
-			.len = (uint32_t)e.val.len,
-			.tag = {.lsn = e.mark.tag[0], .session = e.mark.tag[1]}};
-		return 0;
+	if (!state_tables_find(txn->st, k, &e)) {
+		return -NE_MISSING_KEY;
+	}
+	if (e.mark.flags != 0) {
+		return -NE_NOENT;
+	}
+	*ret_val = (struct state_val){.data = e.val.ptr,
+		.len = (uint32_t)e.val.len,
+		.tag = {.lsn = e.mark.tag[0], .session = e.mark.tag[1]}};
+	return 0;
+}
+
+int state_get_new(
+	struct state_txn *txn, const void *key, uint32_t key_len, struct state_val *ret_val)
+{
+	int err;
+
+	ASSERT(txn->active && key_len > 0 && key_len <= LIM_KV_KEY_MAX);
+	err = get_changed(txn, span_of(key, key_len), ret_val);
+	return err == -NE_MISSING_KEY ? -NE_NOENT : err;
+}
+
+int state_get(struct state_txn *txn, const void *key, uint32_t key_len, struct state_val *ret_val)
+{
+	struct state *st = txn->st;
+	struct span k = span_of(key, key_len);
+	struct span val;
+	int err;
+
+	ASSERT(txn->active && key_len > 0 && key_len <= LIM_KV_KEY_MAX);
+	err = get_changed(txn, k, ret_val);
+	if (err != -NE_MISSING_KEY) {
+		return err;
 	}
 	err = state_cache_get(&st->cache, k, &val);
 	if (err == -NE_MISSING_KEY) {

@@ -82,7 +82,8 @@ bool wal_rec_parse(const uint8_t *p, struct wal_rec *ret_rec)
 		.lsn = le64_load(p + 16),
 		.durable = le64_load(p + 24),
 		.payload = p + WAL_REC_BYTES};
-	return ret_rec->lsn != 0 && (type != WAL_INCARNATION || len >= 8);
+	return ret_rec->lsn != 0 && ret_rec->lsn >> WAL_LSN_SHIFT < WAL_INCARNATION_MAX &&
+		(type != WAL_INCARNATION || len >= 8);
 }
 
 bool wal_rec_check(const uint8_t *p, const struct wal_rec *rec, uint32_t seed)

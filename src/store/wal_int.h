@@ -38,6 +38,8 @@
 #define WAL_CHUNK_SPARES 4
 /* Trimmed segments kept for recycling rather than removed. */
 #define WAL_DEAD_KEEP 2
+/* Starts of one store: the bits of an lsn above WAL_LSN_SHIFT. */
+#define WAL_INCARNATION_MAX ((UINT64_C(1) << (64 - WAL_LSN_SHIFT)) - 1)
 
 _Static_assert(WAL_SEARCH_BYTES > 2 * LIM_WAL_RECORD_MAX, "the search passes the largest record");
 
@@ -123,11 +125,13 @@ _check_ int wal_header_decode(const uint8_t buf[WAL_HEADER_BYTES], struct wal_he
 uint64_t wal_rec_bytes(uint32_t len);
 /* Fills in the record's header at p; the payload and padding follow it already. Returns its CRC. */
 uint32_t wal_rec_seal(uint8_t *p, const struct wal_rec *rec, uint32_t seed);
-/* Reads a record header; false if it cannot be one. */
+/* Reads a record header; false if it cannot be one. The last incarnation is never written, so that there is
+ * always a next lsn. */
 bool wal_rec_parse(const uint8_t *p, struct wal_rec *ret_rec);
 /* True if the CRC at p is that of the parsed record, whose payload follows. */
 bool wal_rec_check(const uint8_t *p, const struct wal_rec *rec, uint32_t seed);
-/* The lsn of the record before: in the payload for WAL_INCARNATION. */
+/* The lsn of the record before: in the payload for WAL_INCARNATION. The reader gives out no record that is
+ * not behind it, nor one that calls something later durable. */
 uint64_t wal_rec_prev_lsn(const struct wal_rec *rec);
 /* "0000000000000001.seg" or ".tmp"; cap >= WAL_NAME_MAX */
 void wal_seg_name(uint64_t number, bool tmp, char *buf, size_t cap);

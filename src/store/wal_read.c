@@ -106,7 +106,8 @@ int wal_reader_next(struct wal_reader *r, struct wal_rec *ret_rec)
 	}
 	p = r->buf + (r->off - r->buf_off);
 	rec.payload = p + WAL_REC_BYTES;
-	if (!wal_rec_check(p, &rec, r->seed)) {
+	if (!wal_rec_check(p, &rec, r->seed) || wal_rec_prev_lsn(&rec) >= rec.lsn ||
+		rec.durable > rec.lsn) {
 		return -NE_NOENT;
 	}
 	rec.file = r->name;

@@ -341,6 +341,10 @@ static int incarnation_put(struct recover *rc)
 	struct wal_rec rec = {.type = WAL_INCARNATION, .len = sizeof(prev)};
 
 	wal->incarnation = u64_max((rc->last_lsn >> WAL_LSN_SHIFT) + 1, rc->opts->incarnation_min);
+	if (wal->incarnation >= WAL_INCARNATION_MAX) {
+		log_error("wal", "no incarnation is left dir=%s", wal->dir);
+		return -NE_LIMIT;
+	}
 	rec.lsn = wal->incarnation << WAL_LSN_SHIFT;
 	rec.durable =
 		rec.lsn; /* it counts only once the segment has its name, which is after the sync */
@@ -358,6 +362,9 @@ static int recover_fresh(struct recover *rc)
 	int err = 0;
 
 	if (rc->last != NULL) {
+		/* Where the chain ends, if the last segment adds nothing to it. */
+		wal->crc_last = rc->last_crc;
+		wal->lsn_last = rc->last_lsn;
 		err = tail_walk(rc, NULL, &tail);
 	}
 	tail = u64_round_up(WAL_HEADER_BYTES + tail + wal_rec_bytes(8), WAL_HEADER_BYTES);

@@ -65,8 +65,9 @@ static size_t conn_take(struct posix_conn *c, void *buf, size_t len)
 
 	stat_add(&r->stats.sys_recv, 1);
 	n = sys_recv(c->watch.fd, buf, len);
-	/* Short: the buffer is empty, and what comes next makes an edge. */
-	c->readable = n > 0 && (size_t)n == len;
+	/* Short: the buffer is empty, and what comes next makes an edge. Not so the end of the stream, if its edge
+	 * came with that of the bytes. */
+	c->readable = n > 0 && ((size_t)n == len || c->watch.ended);
 	if (n > 0) {
 		return (size_t)n;
 	}

@@ -101,9 +101,12 @@ static bool job_submit(struct job_pool *p, struct job *job, unsigned threads_max
 	ok = p->started > 0;
 	if (ok) {
 		list_push_back(&p->queue, &job->link);
-		(void)pthread_cond_signal(&p->cond);
 	}
 	job_unlock(p);
+	/* Without the lock, or the thread that wakes would find it taken and sleep again. */
+	if (ok) {
+		(void)pthread_cond_signal(&p->cond);
+	}
 	return ok;
 }
 

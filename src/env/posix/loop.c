@@ -169,6 +169,7 @@ static bool reactor_dispatch(struct reactor *r, struct posix_watch *w, uint32_t 
 
 	seen |= (bits & (EPOLLIN | EPOLLRDHUP)) != 0 ? (unsigned)POSIX_IN : 0;
 	seen |= (bits & EPOLLOUT) != 0 ? (unsigned)POSIX_OUT : 0;
+	w->ended |= (bits & (EPOLLRDHUP | EPOLLERR | EPOLLHUP)) != 0;
 	if ((bits & (EPOLLERR | EPOLLHUP)) != 0) {
 		seen |= POSIX_IN | POSIX_OUT | POSIX_HUP;
 		w->hup = POSIX_HUP;
@@ -284,7 +285,8 @@ static bool reactor_sleep(struct reactor *r, uint64_t deadline_ns)
 		return true;
 	}
 	stat_add(&r->stats.sleeps, 1);
-	event = reactor_epoll(r, timeout) > 0;
+	/* A completion made by this thread's own task work ends the wait as a signal does: no event tells. */
+	event = reactor_epoll(r, timeout) > 0 || reactor_pending(r);
 	atomic_store(&r->sleeping, 0);
 	if (!event) {
 		stat_add(&r->stats.sleeps_timeout, 1);
@@ -316,7 +318,9 @@ void reactor_events(struct reactor *r, bool wait)
 	if (!event) {
 		event = reactor_sleep(r, deadline);
 	}
-	spin_learn(&r->spin, polled, event, sys_clock(CLOCK_MONOTONIC) - begin);
+	/* Everything was just asked: the turn that follows need not ask again. */
+	r->polled_at = sys_clock(CLOCK_MONOTONIC);
+	spin_learn(&r->spin, polled, event, r->polled_at - begin);
 }
 
 void reactor_turn(struct reactor *r)

@@ -25,6 +25,7 @@ struct posix_watch {
 	int fd;
 	unsigned interest; /* enum posix_events, without HUP */
 	unsigned hup; /* POSIX_HUP once seen */
+	bool ended; /* the peer sends no more, once seen: there will be no other edge for it */
 	struct env_waitq in;
 	struct env_waitq out;
 	/* Optional; called before fibers wake. False: nothing has happened, wake nobody. */

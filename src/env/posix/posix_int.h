@@ -25,6 +25,8 @@ struct posix_spin {
 	uint64_t cost_spin; /* smoothed length of near waits that were polled, ns */
 	uint64_t cost_sleep; /* the same of those slept through, ns */
 	uint32_t crowded; /* waits left in which polling is off because the CPU is not ours */
+	uint32_t pause; /* how many waits the next such time takes */
+	uint32_t calm; /* polled waits since the last such time */
 };
 
 enum drive_state {

@@ -9,7 +9,8 @@
  *  2. Of near waits, the smoothed lengths of the polled and of the slept ones are compared: polling goes on
  *     only while it makes waits shorter. Each mode is tried now and then to keep its figure true. When both
  *     ends share one CPU, sleeping is as fast, and this is how the reactor finds out.
- *  3. Every pass yields the CPU. A pass that took long met a busy CPU: polling pauses for a while.
+ *  3. Every pass yields the CPU. A pass that took long met a busy CPU: whoever yields there waits for a whole time slice,
+ *     which a sleeper that is woken does not. Polling pauses, twice as long each time it happens again soon.
  */
 #include "env/posix/posix_int.h"
 
@@ -21,6 +22,9 @@
 /* The other mode is tried once in so many near waits. */
 #define SPIN_EXPLORE 128
 #define SPIN_CROWDED_WAITS 128
+#define SPIN_CROWDED_WAITS_MAX 65536
+/* Polled waits that met nobody, after which a pause is halved again. */
+#define SPIN_CALM 256
 /* Polling must win this much to be worth a CPU (ns). */
 #define SPIN_GAIN_NS (2 * NS_PER_US)
 
@@ -87,11 +91,20 @@ void spin_learn(struct posix_spin *s, bool polled, bool event, uint64_t waited_n
 	if (event && waited_ns <= s->max_ns + SPIN_WAKE_NS) {
 		spin_smooth(polled ? &s->cost_spin : &s->cost_sleep, waited_ns);
 	}
+	if (polled && s->crowded == 0 && ++s->calm >= SPIN_CALM) {
+		s->calm = 0;
+		s->pause = s->pause / 2 < SPIN_CROWDED_WAITS ? SPIN_CROWDED_WAITS : s->pause / 2;
+	}
 	ASSERT(s->near <= SPIN_NEAR_MAX);
 }
 
 void spin_crowded(struct posix_spin *s)
 {
-	s->crowded = SPIN_CROWDED_WAITS;
+	if (s->crowded > 0) {
+		return; /* of the same phase */
+	}
+	s->crowded = s->pause < SPIN_CROWDED_WAITS ? SPIN_CROWDED_WAITS : s->pause;
+	s->pause = s->crowded < SPIN_CROWDED_WAITS_MAX ? s->crowded * 2 : s->crowded;
+	s->calm = 0;
 	s->hint_until = 0;
 }

@@ -25,6 +25,7 @@ int posix_watch_add(struct env *env, struct posix_watch *w, int fd, unsigned int
 	w->fd = fd;
 	w->interest = interest;
 	w->hup = 0;
+	w->ended = false;
 	env_waitq_init(&w->in);
 	env_waitq_init(&w->out);
 	stat_add(&r->stats.sys_epoll, 1);

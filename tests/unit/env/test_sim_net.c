@@ -8,42 +8,33 @@
 TEST(echo_without_faults)
 {
 	struct sim_options opts;
-	struct echo e;
+	static struct sim_echo e;
 
 	sim_options_default(&opts, 1);
-	echo_init(&e, &opts, 100);
-	e.payload_max = ECHO_PAYLOAD_MAX;
-	echo_start(&e);
-	CHECK_EQ(sim_run(e.sim, echo_done, &e, 10 * NS_PER_S), 0);
+	sim_echo_init(&e, &opts, 100);
+	e.echo.payload_max = ECHO_LARGE;
+	sim_echo_start(&e);
+	CHECK_EQ(sim_run(e.sim, echo_done, &e.echo, 10 * NS_PER_S), 0);
 	for (unsigned i = 0; i < ECHO_CLIENTS; i++) {
-		CHECK(e.clients[i].connects <= 3); /* the server may not have listened yet */
-		CHECK_EQ(sim_node_heap_blocks(e.clients[i].node), 0);
+		CHECK(e.echo.clients[i].connects <= 3); /* the server may not have listened yet */
+		CHECK_EQ(sim_node_heap_blocks(e.nodes[i]), 0);
 	}
-	CHECK_EQ(e.duplicates, 0);
+	CHECK_EQ(e.echo.duplicates, 0);
 	sim_free(e.sim);
 }
 
 /* Things that happen to the world while clients work; ends after a while. */
 struct trouble {
-	struct echo *echo;
+	struct sim_echo *echo;
 	unsigned left;
 };
 
 static void trouble_restart(void *ctx)
 {
-	struct echo *e = ctx;
-
-	if (!sim_node_is_up(e->server)) {
-		sim_node_start(e->server, echo_server, e);
-	}
-	for (unsigned i = 0; i < ECHO_CLIENTS; i++) {
-		if (!sim_node_is_up(e->clients[i].node)) {
-			sim_node_start(e->clients[i].node, echo_client_main, &e->clients[i]);
-		}
-	}
+	sim_echo_start(ctx);
 }
 
-static void trouble_end(struct echo *e)
+static void trouble_end(struct sim_echo *e)
 {
 	struct sim_options *opts = sim_options_live(e->sim);
 	struct sim_options calm;
@@ -53,7 +44,7 @@ static void trouble_end(struct echo *e)
 	sim_partition_heal(e->sim);
 	sim_node_resume(e->server);
 	for (unsigned i = 0; i < ECHO_CLIENTS; i++) {
-		sim_node_resume(e->clients[i].node);
+		sim_node_resume(e->nodes[i]);
 	}
 	trouble_restart(e);
 }
@@ -61,8 +52,8 @@ static void trouble_end(struct echo *e)
 static void trouble_step(void *ctx)
 {
 	struct trouble *t = ctx;
-	struct echo *e = t->echo;
-	struct sim_node *client = e->clients[sim_random(e->sim) % ECHO_CLIENTS].node;
+	struct sim_echo *e = t->echo;
+	struct sim_node *client = e->nodes[sim_random(e->sim) % ECHO_CLIENTS];
 	struct sim_node *node = sim_random(e->sim) % 2 == 0 ? e->server : client;
 	bool on = sim_random(e->sim) % 2 == 0;
 
@@ -100,21 +91,21 @@ static void trouble_step(void *ctx)
 static uint64_t trouble_run(uint64_t seed, struct sim_stats *sum, unsigned *ret_duplicates)
 {
 	struct sim_options opts;
-	struct echo e;
+	static struct sim_echo e;
 	struct trouble t = {&e, 60};
 	uint64_t hash;
 
 	sim_options_default(&opts, seed);
 	sim_options_faults(&opts);
 	opts.net.buffer_bytes = 8192;
-	echo_init(&e, &opts, 150);
-	e.payload_max = seed % 2 == 0 ? 200 : ECHO_PAYLOAD_MAX;
-	echo_start(&e);
+	sim_echo_init(&e, &opts, 150);
+	e.echo.payload_max = seed % 2 == 0 ? 200 : ECHO_LARGE;
+	sim_echo_start(&e);
 	sim_after(e.sim, 10 * NS_PER_MS, trouble_step, &t);
-	CHECK_EQ(sim_run(e.sim, echo_done, &e, 3600 * NS_PER_S), 0);
+	CHECK_EQ(sim_run(e.sim, echo_done, &e.echo, 3600 * NS_PER_S), 0);
 	hash = sim_log_hash(e.sim);
 	sim_stats_add(sum, sim_stats(e.sim));
-	*ret_duplicates += e.duplicates;
+	*ret_duplicates += e.echo.duplicates;
 	sim_free(e.sim);
 	return hash;
 }
@@ -154,18 +145,18 @@ TEST(a_hostile_wire_costs_connections_only)
 
 	for (uint64_t seed = 0; seed < 20; seed++) {
 		struct sim_options opts;
-		struct echo e;
+		static struct sim_echo e;
 
 		sim_options_default(&opts, seed);
 		opts.net.hostile_flip_ppm = 20000;
 		opts.net.hostile_duplicate_ppm = 20000;
 		opts.net.hostile_reorder_ppm = 50000;
 		opts.net.segment_bytes_max = 1000;
-		echo_init(&e, &opts, 40);
-		e.hostile = true;
-		echo_start(&e);
-		CHECK_EQ(sim_run(e.sim, echo_done, &e, 3600 * NS_PER_S), 0);
-		corrupt += e.corrupt;
+		sim_echo_init(&e, &opts, 40);
+		e.echo.hostile = true;
+		sim_echo_start(&e);
+		CHECK_EQ(sim_run(e.sim, echo_done, &e.echo, 3600 * NS_PER_S), 0);
+		corrupt += e.echo.corrupt;
 		sim_stats_add(&sum, sim_stats(e.sim));
 		sim_free(e.sim);
 	}
@@ -185,18 +176,18 @@ TEST(kill_client_or_server_at_every_crash_point)
 
 		for (uint64_t k = 1; !unharmed; k += 1) {
 			struct sim_options opts;
-			struct echo e;
+			static struct sim_echo e;
 			struct sim_node *victim;
 
 			sim_options_default(&opts, 5);
 			opts.fibers_max = 64;
 			opts.log_events = 512;
-			echo_init(&e, &opts, 2);
-			victim = who < 2 ? e.server : e.clients[0].node;
+			sim_echo_init(&e, &opts, 2);
+			victim = who < 2 ? e.server : e.nodes[0];
 			sim_node_on_crash(victim, trouble_restart, &e);
 			sim_crash_at(victim, k, kind);
-			echo_start(&e);
-			CHECK_EQ(sim_run(e.sim, echo_done, &e, 600 * NS_PER_S), 0);
+			sim_echo_start(&e);
+			CHECK_EQ(sim_run(e.sim, echo_done, &e.echo, 600 * NS_PER_S), 0);
 			unharmed = sim_crashes(victim) == 0;
 			CHECK(unharmed || sim_crashes(victim) == 1);
 			sim_stats_add(&sum, sim_stats(e.sim));

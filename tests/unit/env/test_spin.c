@@ -110,3 +110,37 @@ TEST(spin_off_and_hint_and_crowded)
 		CHECK_EQ(spin_budget(&s, NS_PER_S), 0);
 	}
 }
+
+/* Waits until polling is allowed again. */
+static unsigned pause_len(struct posix_spin *s)
+{
+	unsigned waits = 0;
+
+	while (spin_budget(s, NS_PER_S) == 0) {
+		waits++;
+		CHECK(waits < 1000000);
+	}
+	return waits;
+}
+
+TEST(spin_pauses_grow_while_the_cpu_is_crowded_and_shrink_when_it_is_not)
+{
+	struct posix_spin s;
+	struct model near = {4 * NS_PER_US, 50 * NS_PER_US};
+	unsigned before = 0;
+	unsigned len = 0;
+
+	spin_init(&s, 0);
+	(void)play(&s, &near);
+	for (unsigned i = 0; i < 6; i++) {
+		spin_crowded(&s);
+		len = pause_len(&s);
+		CHECK(i == 0 || len >= before + before / 2);
+		before = len;
+	}
+	for (unsigned i = 0; i < 40; i++) {
+		(void)play(&s, &near);
+	}
+	spin_crowded(&s);
+	CHECK(pause_len(&s) <= before / 4);
+}

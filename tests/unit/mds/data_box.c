@@ -1,195 +1,14 @@
-/* See data_box.h. */
-#include "data_box.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+/* See data_box.h: servers and clients of the simulated cluster. */
+#include "data_check.h"
 
 #include "base/alloc.h"
 #include "base/bufpool.h"
-#include "mds/mds_data.h"
 
-#define CHECK(cond) \
-	do { \
-		if (!(cond)) { \
-			fprintf(stderr, "%s:%d: CHECK failed: %s\n", __FILE__, __LINE__, #cond); \
-			abort(); \
-		} \
-	} while (0)
-#define CHECK_EQ(a, b) \
-	do { \
-		int64_t check_a = (int64_t)(a), check_b = (int64_t)(b); \
-		if (check_a != check_b) { \
-			fprintf(stderr, "%s:%d: %s = %" PRId64 ", %s = %" PRId64 "\n", __FILE__, \
-				__LINE__, #a, check_a, #b, check_b); \
-			abort(); \
-		} \
-	} while (0)
-
-/* ---- looking at servers, from their own fibers ---- */
-
-static void object_add(struct dobjects *o, const struct dobject *item)
+/* A crash of a node forgets what it had from libcrypto. */
+const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void)
 {
-	CHECK(o->count < DOBJECTS_MAX);
-	o->item[o->count++] = *item;
-}
-
-static int disk_one(void *ctx, const char *name)
-{
-	struct dserver *s = ctx;
-	struct dobject item = {.ost = s->index};
-
-	CHECK_EQ(sscanf(name, "%" SCNx64 "-%x-%x.%u", &item.data_fid.seq, &item.data_fid.oid,
-			 &item.data_fid.ver, &item.stripe),
-		4);
-	object_add(&s->objects, &item);
-	return 0;
-}
-
-static void ost_look(struct dserver *s)
-{
-	struct env *env = sim_node_env(s->node);
-	char dir[32];
-
-	s->objects.count = 0;
-	for (unsigned i = 0; i < 256; i++) {
-		snprintf(dir, sizeof(dir), "/ost/objects/%02x", i);
-		CHECK_EQ(env_readdir(env, dir, disk_one, s), 0);
-	}
-	s->look = false;
-}
-
-struct layouts {
-	struct dserver *s;
-	uint8_t from[64];
-	uint32_t from_len;
-	unsigned seen;
-	struct fid found[16];
-	unsigned count;
-	struct fid one;
-};
-
-static int inode_one(void *ctx, const struct state_rec *rec)
-{
-	struct layouts *l = ctx;
-	const uint8_t *key = rec->key;
-
-	CHECK(rec->key_len < sizeof(l->from));
-	memcpy(l->from, key, rec->key_len);
-	l->from_len = rec->key_len;
-	l->seen++;
-	if (key[17] == MDS_PART_INODE) {
-		l->found[l->count++] = mds_fid_load(key + 1);
-	}
-	return 0;
-}
-
-static int inodes_batch(struct mds_op *op, void *ctx)
-{
-	struct layouts *l = ctx;
-	struct mds_key from = {.len = l->from_len + 1};
-	struct mds_key to = mds_key_kind(MDS_KEY_INODE + 1);
-	uint32_t len = l->from_len;
-	uint8_t saved[64];
-	int r;
-
-	memcpy(from.b, l->from, len);
-	memcpy(saved, l->from, len);
-	l->seen = 0;
-	l->count = 0;
-	r = mds_kv_range(op, &from, &to, 16, inode_one, l);
-	if (r < 0) {
-		memcpy(l->from, saved, len);
-		l->from_len = len;
-	}
-	return r;
-}
-
-static int layout_one(struct mds_op *op, void *ctx)
-{
-	struct layouts *l = ctx;
-	struct mds_inode *inode = NULL;
-	int r = mds_inode_get(op, l->one, &inode);
-
-	l->count = 0;
-	if (r == 0 && (inode->d.state & W_ATTR_STATE_SIZE_OPEN) != 0) {
-		l->s->settled = false;
-	}
-	if (r == 0 && S_ISREG(inode->d.mode)) {
-		bool is_inline = (inode->d.state & W_ATTR_STATE_INLINE) != 0;
-
-		CHECK(is_inline != mds_instantiated(inode));
-	}
-	if (r < 0 || !S_ISREG(inode->d.mode) || !mds_instantiated(inode)) {
-		return r;
-	}
-	r = mds_layout_load(op, inode);
-	l->count = r == 0;
-	return r;
-}
-
-static void layout_add(struct mds_op *op, int status)
-{
-	struct layouts *l = mds_data_run_ctx(op);
-	const uint8_t *present = op->layout.stripes_present.ptr;
-
-	for (uint32_t i = 0; status == 0 && l->count == 1 && i < op->layout.osts.count; i++) {
-		bool must = i / 8 < op->layout.stripes_present.len &&
-			(present[i / 8] >> i % 8 & 1) != 0;
-		struct dobject item = {.data_fid = op->layout.data_fid,
-			.stripe = i,
-			.ost = op->layout_osts[i],
-			.must = must};
-
-		object_add(&l->s->objects, &item);
-	}
-}
-
-static bool mdt_quiet(const struct mds_data *data)
-{
-	return !data->window && data->intents.loaded.count == 0 &&
-		data->intents.fresh_from == UINT64_MAX && data->intents.held_count == 0 && !data->intents.scanning &&
-		data->intents.later_from == UINT64_MAX && list_empty(&data->sizes) &&
-		data->sizers == 0;
-}
-
-static void check_line(void *ctx, const char *line)
-{
-	struct dserver *s = ctx;
-
-	fprintf(stderr, "mds_check: %s\n", line);
-	s->violations++;
-}
-
-static void mdt_look(struct dserver *s, struct mds *mds)
-{
-	struct env *env = sim_node_env(s->node);
-	struct layouts *l = calloc(1, sizeof(*l));
-
-	s->objects.count = 0;
-	s->settled = mdt_quiet(mds->data);
-	l->s = s;
-	l->from[0] = MDS_KEY_INODE;
-	l->from_len = 1;
-	do {
-		struct fid found[16];
-		unsigned count;
-
-		CHECK_EQ(mds_data_run(mds, STATE_READ, inodes_batch, NULL, l, NULL), 0);
-		count = l->count;
-		memcpy(found, l->found, sizeof(found));
-		for (unsigned i = 0; i < count; i++) {
-			l->one = found[i];
-			CHECK_EQ(mds_data_run(mds, STATE_READ, layout_one, layout_add, l, NULL), 0);
-		}
-	} while (l->seen == 16);
-	free(l);
-	s->violations = 0;
-	if (s->settled) {
-		CHECK(mds_check(env, mds_state(mds), 0, check_line, s) >= 0);
-	}
-	s->look = false;
+	return "leak:libcrypto\n";
 }
 
 /* ---- servers ---- */
@@ -221,7 +40,7 @@ static void map_fill(struct dbox *b, struct w_mgs_map_rep *map, struct w_target 
 	map->pools.count = 1;
 }
 
-void dbox_map_set(struct dbox *b)
+static void map_set(struct dbox *b)
 {
 	struct w_mgs_map_rep map;
 	struct w_target targets[DBOX_OSTS_MAX];
@@ -279,20 +98,25 @@ static void mdt_serve(struct dserver *s, struct env *env, struct rpc_server *ser
 		.ost_client = client,
 		.recovery_ns = b->recovery_ns,
 	};
-	struct rpc_service_opts so = {.target = "MDT0000", .fsname = "testfs", .ops = mds_service_ops()};
+	struct rpc_service_opts so = {
+		.target = "MDT0000", .fsname = "testfs", .ops = mds_service_ops()};
 	char bound[LIM_ADDR_LEN_MAX + 1];
 	struct mds *mds = NULL;
 
 	dir_make(env, "/mdt");
 	CHECK_EQ(mds_start(env, &opts, &mds), 0);
 	s->mds = mds;
-	dbox_map_set(b);
+	map_set(b);
 	so.ctx = mds;
 	CHECK_EQ(rpc_service_start(server, &so, &service), 0);
 	CHECK_EQ(rpc_server_listen(server, "sim:mdt:1", bound, sizeof(bound)), 0);
 	while (!env_stopping(env)) {
 		if (s->look) {
-			mdt_look(s, mds);
+			dbox_mdt_look(s);
+		}
+		if (s->map_again) {
+			map_set(b);
+			s->map_again = false;
 		}
 		env_sleep(env, 20 * NS_PER_MS);
 	}
@@ -326,7 +150,7 @@ static void ost_serve(
 	CHECK_EQ(rpc_server_listen(server, addr, bound, sizeof(bound)), 0);
 	while (!env_stopping(env)) {
 		if (s->look) {
-			ost_look(s);
+			dbox_ost_look(s);
 		}
 		env_sleep(env, 20 * NS_PER_MS);
 	}
@@ -432,10 +256,13 @@ void dbox_fini(struct dbox *b)
 
 /* ---- clients ---- */
 
-static int reclaim_one(struct dcli_box *c, struct rpc_session *session, struct dfile *f, bool last)
+int dbox_reclaim_one(struct dcli_box *c, struct rpc_session *session, struct dfile *f, bool last)
 {
-	struct w_mds_reclaim_open_req req = {
-		.fid = f->fid, .handle = f->handle, .open = f->flags, .cred = c->cred, .last = last};
+	struct w_mds_reclaim_open_req req = {.fid = f->fid,
+		.handle = f->handle,
+		.open = f->flags,
+		.cred = c->cred,
+		.last = last};
 	struct w_mds_reclaim_open_rep rep;
 	struct rpc_call call = {.op = W_OP_MDS_RECLAIM_OPEN,
 		.flags = RPC_CALL_RECOVERY | RPC_CALL_REPEATABLE,
@@ -468,7 +295,7 @@ static int mdt_event(void *ctx, struct rpc_session *session, enum rpc_event even
 		if (!f->used) {
 			continue;
 		}
-		r = reclaim_one(c, session, f, --left == 0);
+		r = dbox_reclaim_one(c, session, f, --left == 0);
 		if (r == -NE_CONNLOST) {
 			return r;
 		}
@@ -584,584 +411,15 @@ void dbox_run(struct dbox *b, dcli_fn *const *fns, unsigned count)
 	CHECK_EQ(sim_node_heap_blocks(b->mdt.node), 0);
 }
 
-/* ---- calls ---- */
-
-/* The reply of the last call lives until the next one of the same fiber. */
-int dc_call(struct dcli_box *c, uint16_t op, const void *req, void *rep)
-{
-	struct rpc_call call = {.op = op, .request = req, .reply = rep};
-	int r = rpc_call(c->mdt, &call);
-
-	rpc_call_fini(&call);
-	return r;
-}
-
-static void layout_take(struct dfile *f, const struct w_layout *l)
-{
-	f->objects = (l->flags & W_LAYOUT_FLAGS_INSTANTIATED) != 0;
-	f->gen = l->gen;
-	f->data_fid = l->data_fid;
-	f->geom = (struct layout_geom){.stripe_size = l->stripe_size, .stripe_count = l->osts.view.count};
-	for (uint32_t i = 0; i < l->osts.view.count; i++) {
-		f->osts[i] = wire_u32_at(&l->osts.view, i);
-	}
-}
-
-static void info_take(struct dfile *f, const struct w_inode_info *info)
-{
-	struct wire_iter it = w_layout_iter(&info->layouts.view);
-	struct w_layout l;
-
-	f->attr = info->attr;
-	f->fid = info->attr.fid;
-	if (w_layout_next(&it, &l)) {
-		layout_take(f, &l);
-	}
-}
-
-static struct dfile *file_new(struct dcli_box *c)
-{
-	for (unsigned i = 0; i < DFILES_MAX; i++) {
-		if (!c->files[i].used) {
-			memset(&c->files[i], 0, sizeof(c->files[i]));
-			return &c->files[i];
-		}
-	}
-	CHECK(false);
-	return NULL;
-}
-
-/* The MDT may have started again while an open was on its way: it knows of the open what stands in its log, so the
- * handle is re-claimed. */
-static int reclaim_late(struct dcli_box *c, struct dfile *f, uint32_t epoch)
-{
-	if (rpc_session_info(c->mdt)->epoch == epoch) {
-		return 0;
-	}
-	return reclaim_one(c, c->mdt, f, false);
-}
-
-int dc_create_as(struct dcli_box *c, const char *name, const struct w_layout *layout, struct dfile **ret)
-{
-	struct dfile *f = file_new(c);
-	struct w_mds_create_req req = {.cred = c->cred,
-		.parent = fid_root(),
-		.name = wire_str_of(name),
-		.mode = S_IFREG | 0644,
-		.flags = W_CREATE_FLAGS_OPEN | (layout != NULL ? W_CREATE_FLAGS_LAYOUT : 0),
-		.open = W_OPEN_FLAGS_READ | W_OPEN_FLAGS_WRITE,
-		.want = W_WANT_LAYOUT,
-		.handle = ++c->handle_last};
-	struct w_mds_create_rep rep = {0};
-	struct rpc_call call = {.op = W_OP_MDS_CREATE, .request = &req, .reply = &rep};
-	uint32_t epoch = rpc_session_info(c->mdt)->epoch;
-	int r;
-
-	if (layout != NULL) {
-		req.layouts.items = layout;
-		req.layouts.count = 1;
-	}
-	r = rpc_call(c->mdt, &call);
-	if (r == 0) {
-		info_take(f, &rep.info);
-		f->used = true;
-		f->handle = req.handle;
-		f->flags = req.open;
-		*ret = f;
-	}
-	rpc_call_fini(&call);
-	return r < 0 ? r : reclaim_late(c, f, epoch);
-}
-
-struct dfile *dc_create(struct dcli_box *c, const char *name, const struct w_layout *layout)
-{
-	struct dfile *f = NULL;
-
-	CHECK_EQ(dc_create_as(c, name, layout, &f), 0);
-	return f;
-}
-
-int dc_lookup(struct dcli_box *c, const char *name, struct w_attr *ret)
-{
-	struct w_mds_lookup_req req = {
-		.cred = c->cred, .parent = fid_root(), .name = wire_str_of(name)};
-	struct w_mds_lookup_rep rep = {0};
-	int r = dc_call(c, W_OP_MDS_LOOKUP, &req, &rep);
-
-	if (r == 0) {
-		*ret = rep.info.attr;
-	}
-	return r;
-}
-
-int dc_getattr(struct dcli_box *c, struct fid fid, struct w_attr *ret)
-{
-	struct w_mds_getattr_req req = {.cred = c->cred, .fid = fid};
-	struct w_mds_getattr_rep rep = {0};
-	int r = dc_call(c, W_OP_MDS_GETATTR, &req, &rep);
-
-	if (r == 0) {
-		*ret = rep.info.attr;
-	}
-	return r;
-}
-
-int dc_open_fid(struct dcli_box *c, struct fid fid, uint32_t flags, struct dfile **ret)
-{
-	struct dfile *f = file_new(c);
-	struct w_mds_open_req req = {.cred = c->cred,
-		.fid = fid,
-		.open = flags,
-		.handle = ++c->handle_last,
-		.want = W_WANT_LAYOUT};
-	struct w_mds_open_rep rep = {0};
-	struct rpc_call call = {.op = W_OP_MDS_OPEN, .request = &req, .reply = &rep};
-	uint32_t epoch = rpc_session_info(c->mdt)->epoch;
-	int r = rpc_call(c->mdt, &call);
-
-	if (r == 0) {
-		info_take(f, &rep.info);
-		f->used = true;
-		f->handle = req.handle;
-		f->flags = flags & ~W_OPEN_FLAGS_TRUNC;
-		f->size = f->attr.size;
-		f->blocks = f->attr.blocks;
-		*ret = f;
-	}
-	rpc_call_fini(&call);
-	return r < 0 ? r : reclaim_late(c, f, epoch);
-}
-
-struct dfile *dc_open(struct dcli_box *c, const char *name, uint32_t flags)
-{
-	struct w_attr attr;
-	struct dfile *f = NULL;
-
-	CHECK_EQ(dc_lookup(c, name, &attr), 0);
-	CHECK_EQ(dc_open_fid(c, attr.fid, flags, &f), 0);
-	return f;
-}
-
-static struct w_size_report report_of(const struct dfile *f, bool report)
-{
-	struct w_size_report r = {.valid = report};
-
-	if (report) {
-		r.size = f->size;
-		r.blocks = f->blocks;
-		r.mtime = f->mtime;
-		r.stripes_present = wire_bytes_of(f->present, (f->geom.stripe_count + 7) / 8);
-	}
-	return r;
-}
-
-int dc_close(struct dcli_box *c, struct dfile *f, bool report)
-{
-	struct w_mds_close_req req = {
-		.fid = f->fid, .handle = f->handle, .report = report_of(f, report && f->objects)};
-	struct w_mds_close_rep rep = {0};
-	uint32_t epoch = rpc_session_info(c->mdt)->epoch;
-	int r;
-
-	/* From here on it is not re-claimed: if the close was executed before the MDT started again, that stands; if not,
-	 * the open is forgotten with the start, and the size is asked for. */
-	f->used = false;
-	r = dc_call(c, W_OP_MDS_CLOSE, &req, &rep);
-	return r == -NE_BADF && rpc_session_info(c->mdt)->epoch != epoch ? 0 : r;
-}
-
-static struct w_object_ref ref_of(const struct dfile *f, uint32_t stripe)
-{
-	return (struct w_object_ref){.data_fid = f->data_fid,
-		.stripe = stripe,
-		.layout_gen = f->gen,
-		.file_fid = f->fid};
-}
-
-static int layout_refresh(struct dcli_box *c, struct dfile *f)
-{
-	struct w_mds_getattr_req req = {.cred = c->cred, .fid = f->fid, .want = W_WANT_LAYOUT};
-	struct w_mds_getattr_rep rep = {0};
-	struct rpc_call call = {.op = W_OP_MDS_GETATTR, .request = &req, .reply = &rep};
-	int r = rpc_call(c->mdt, &call);
-
-	if (r == 0) {
-		info_take(f, &rep.info);
-	}
-	rpc_call_fini(&call);
-	return r;
-}
-
-int dc_instantiate(struct dcli_box *c, struct dfile *f)
-{
-	struct w_mds_instantiate_req req = {.fid = f->fid, .handle = f->handle};
-	struct w_mds_instantiate_rep rep = {0};
-	struct rpc_call call = {.op = W_OP_MDS_INSTANTIATE, .request = &req, .reply = &rep};
-	int r = rpc_call(c->mdt, &call);
-
-	if (r == 0) {
-		info_take(f, &rep.info);
-		CHECK(f->objects);
-		f->size = f->attr.size;
-	}
-	rpc_call_fini(&call);
-	return r;
-}
-
-static int object_write(
-	struct dcli_box *c, struct dfile *f, struct layout_extent e, const uint8_t *buf)
-{
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = e.len};
-	struct w_ost_write_req req = {.object = ref_of(f, e.stripe),
-		.offset = e.object_off,
-		.length = (uint32_t)e.len,
-		.flags = W_OST_WRITE_FLAGS_SYNC};
-	struct w_ost_write_rep rep = {0};
-	struct rpc_call call = {.op = W_OP_OST_WRITE,
-		.flags = RPC_CALL_REPEATABLE,
-		.request = &req,
-		.reply = &rep,
-		.bulk_out = &iov,
-		.bulk_out_count = 1};
-	int r = rpc_call(c->ost[f->osts[e.stripe]], &call);
-
-	if (r == 0) {
-		f->wrote = true;
-		f->present[e.stripe / 8] |= (uint8_t)(1 << e.stripe % 8);
-		f->mtime = i64_max(f->mtime, rep.attr.mtime);
-		f->size = u64_max(f->size, e.file_off + e.len);
-	}
-	rpc_call_fini(&call);
-	return r;
-}
-
-static int objects_write(
-	struct dcli_box *c, struct dfile *f, uint64_t off, const uint8_t *buf, size_t len)
-{
-	while (len > 0) {
-		struct layout_extent e = layout_extent_at(&f->geom, off, u64_min(len, 256 * KIB));
-		int r = object_write(c, f, e, buf);
-
-		if (r < 0) {
-			return r;
-		}
-		off += e.len;
-		buf += e.len;
-		len -= e.len;
-	}
-	return 0;
-}
-
-static int inline_write(struct dcli_box *c, struct dfile *f, uint64_t off, uint32_t flags,
-	const void *buf, size_t len)
-{
-	struct w_mds_write_req req = {.fid = f->fid,
-		.handle = f->handle,
-		.offset = off,
-		.flags = flags,
-		.data = wire_bytes_of(buf, len)};
-	struct w_mds_write_rep rep = {0};
-
-	if (len > LIM_INLINE_MAX) {
-		return -NE_FBIG;
-	}
-	return dc_call(c, W_OP_MDS_WRITE, &req, &rep);
-}
-
-/* Writes inline, or makes sure that there are objects: 0 done, 1 objects. */
-static int write_prepare(struct dcli_box *c, struct dfile *f, uint64_t off, uint32_t flags,
-	const void *buf, size_t len)
-{
-	int r = 0;
-
-	if (f->objects) {
-		return 1;
-	}
-	r = inline_write(c, f, off, flags, buf, len);
-	if (r == -NE_LAYOUT_CHANGED) {
-		r = layout_refresh(c, f);
-		return r < 0 ? r : 1;
-	}
-	if (r == -NE_FBIG) {
-		r = dc_instantiate(c, f);
-		return r < 0 ? r : 1;
-	}
-	return r;
-}
-
-int dc_write(struct dcli_box *c, struct dfile *f, uint64_t off, const void *buf, size_t len)
-{
-	int r = write_prepare(c, f, off, W_WRITE_FLAGS_SYNC, buf, len);
-
-	return r <= 0 ? r : objects_write(c, f, off, buf, len);
-}
-
-int dc_append(struct dcli_box *c, struct dfile *f, const void *buf, size_t len)
-{
-	struct w_mds_append_begin_req req = {.fid = f->fid, .handle = f->handle, .length = len};
-	struct w_mds_append_begin_rep rep = {0};
-	struct w_mds_append_end_req end = {.fid = f->fid, .handle = f->handle};
-	struct w_mds_append_end_rep end_rep = {0};
-	int r = write_prepare(c, f, 0, W_WRITE_FLAGS_APPEND, buf, len);
-
-	if (r <= 0) {
-		return r;
-	}
-	r = dc_call(c, W_OP_MDS_APPEND_BEGIN, &req, &rep);
-	if (r < 0) {
-		return r;
-	}
-	r = objects_write(c, f, rep.offset, buf, len);
-	end.token = rep.token;
-	end.size = rep.offset + len;
-	CHECK_EQ(dc_call(c, W_OP_MDS_APPEND_END, &end, &end_rep), 0);
-	return r;
-}
-
-/* ---- sizes and reads ---- */
-
-static int object_attr(
-	struct dcli_box *c, struct dfile *f, uint32_t stripe, struct w_object_attr *ret_attr)
-{
-	struct w_object_ref ref = ref_of(f, stripe);
-	struct w_ost_getattr_req req = {0};
-	struct w_ost_getattr_rep rep = {0};
-	struct rpc_call call = {.op = W_OP_OST_GETATTR, .request = &req, .reply = &rep};
-	int r;
-
-	req.objects.items = &ref;
-	req.objects.count = 1;
-	r = rpc_call(c->ost[f->osts[stripe]], &call);
-	if (r == 0) {
-		struct wire_iter it = w_object_attr_iter(&rep.attrs.view);
-
-		CHECK(w_object_attr_next(&it, ret_attr));
-	}
-	rpc_call_fini(&call);
-	return r;
-}
-
-int dc_size(struct dcli_box *c, struct dfile *f, uint64_t *ret_size)
-{
-	int r = layout_refresh(c, f);
-	uint64_t size = 0;
-
-	if (r < 0 || (f->attr.state & W_ATTR_STATE_SIZE_OPEN) == 0) {
-		*ret_size = f->attr.size;
-		return r;
-	}
-	for (uint32_t i = 0; i < f->geom.stripe_count; i++) {
-		struct w_object_attr attr;
-
-		r = object_attr(c, f, i, &attr);
-		if (r < 0) {
-			return r;
-		}
-		size = u64_max(size, layout_file_size(&f->geom, i, attr.exists ? attr.size : 0));
-	}
-	*ret_size = size;
-	return 0;
-}
-
-static int object_read(struct dcli_box *c, struct dfile *f, struct layout_extent e, uint8_t *buf)
-{
-	struct iovec iov = {.iov_base = buf, .iov_len = e.len};
-	struct w_ost_read_req req = {.object = ref_of(f, e.stripe),
-		.offset = e.object_off,
-		.length = (uint32_t)e.len};
-	struct w_ost_read_rep rep = {0};
-	struct rpc_call call = {.op = W_OP_OST_READ,
-		.request = &req,
-		.reply = &rep,
-		.bulk_in = &iov,
-		.bulk_in_count = 1};
-	int r = rpc_call(c->ost[f->osts[e.stripe]], &call);
-
-	if (r == 0 && call.bulk_in_len < e.len) {
-		memset(buf + call.bulk_in_len, 0, e.len - call.bulk_in_len);
-	}
-	rpc_call_fini(&call);
-	return r;
-}
-
-static int inline_read(struct dcli_box *c, struct dfile *f, uint64_t off, void *buf, size_t len)
-{
-	struct w_mds_read_req req = {
-		.fid = f->fid, .handle = f->handle, .offset = off, .length = (uint32_t)len};
-	struct w_mds_read_rep rep = {0};
-	struct rpc_call call = {.op = W_OP_MDS_READ, .request = &req, .reply = &rep};
-	int r = rpc_call(c->mdt, &call);
-
-	if (r == 0) {
-		bytes_copy(buf, rep.data.ptr, rep.data.len);
-		r = (int)rep.data.len;
-	}
-	rpc_call_fini(&call);
-	return r;
-}
-
-int dc_read(struct dcli_box *c, struct dfile *f, uint64_t off, void *buf, size_t len)
-{
-	uint64_t size = 0;
-	size_t done = 0;
-	int r = dc_size(c, f, &size);
-
-	if (r < 0) {
-		return r;
-	}
-	if (!f->objects) {
-		return inline_read(c, f, off, buf, len);
-	}
-	len = off >= size ? 0 : u64_min(len, size - off);
-	while (done < len) {
-		struct layout_extent e =
-			layout_extent_at(&f->geom, off + done, u64_min(len - done, 256 * KIB));
-
-		r = object_read(c, f, e, (uint8_t *)buf + done);
-		if (r < 0) {
-			return r;
-		}
-		done += e.len;
-	}
-	return (int)done;
-}
-
-int dc_fsync(struct dcli_box *c, struct dfile *f)
-{
-	struct w_mds_size_req req = {
-		.fid = f->fid, .handle = f->handle, .report = report_of(f, f->objects)};
-	struct w_mds_size_rep rep = {0};
-	int r = dc_call(c, W_OP_MDS_SIZE, &req, &rep);
-
-	if (r == 0) {
-		f->attr = rep.attr;
-	}
-	return r;
-}
-
-int dc_truncate(struct dcli_box *c, struct fid fid, uint64_t handle, uint64_t size)
-{
-	struct w_mds_setattr_req req = {.cred = c->cred,
-		.fid = fid,
-		.handle = handle,
-		.valid = W_SETATTR_VALID_SIZE,
-		.size = size};
-	struct w_mds_setattr_rep rep = {0};
-	int r = dc_call(c, W_OP_MDS_SETATTR, &req, &rep);
-
-	for (unsigned i = 0; i < DFILES_MAX && r == 0; i++) {
-		if (c->files[i].used && fid_eq(c->files[i].fid, fid)) {
-			c->files[i].size = size;
-		}
-	}
-	return r;
-}
-
-int dc_unlink(struct dcli_box *c, const char *name)
-{
-	struct w_mds_unlink_req req = {
-		.cred = c->cred, .parent = fid_root(), .name = wire_str_of(name)};
-	struct w_mds_unlink_rep rep = {0};
-
-	return dc_call(c, W_OP_MDS_UNLINK, &req, &rep);
-}
-
-int dc_layout_get(
-	struct dcli_box *c, struct fid fid, struct w_layout *ret, uint32_t *osts, char *pool)
-{
-	struct w_mds_layout_get_req req = {.cred = c->cred, .fid = fid};
-	struct w_mds_layout_get_rep rep = {0};
-	struct rpc_call call = {.op = W_OP_MDS_LAYOUT_GET, .request = &req, .reply = &rep};
-	int r = rpc_call(c->mdt, &call);
-
-	if (r == 0) {
-		*ret = rep.layout;
-		ret->osts.count = rep.layout.osts.view.count;
-		for (uint32_t i = 0; i < ret->osts.count && osts != NULL; i++) {
-			osts[i] = wire_u32_at(&rep.layout.osts.view, i);
-		}
-		if (pool != NULL) {
-			CHECK_EQ(wire_str_copy(rep.layout.pool, pool, LIM_POOL_NAME_MAX + 1), 0);
-		}
-	}
-	rpc_call_fini(&call);
-	return r;
-}
-
-/* ---- everything together ---- */
-
-static void look(struct dcli_box *c, struct dserver *s)
-{
-	s->look = true;
-	while (s->look) {
-		env_sleep(c->env, 10 * NS_PER_MS);
-	}
-}
-
-static bool object_in(const struct dobjects *o, const struct dobject *item)
-{
-	for (unsigned i = 0; i < o->count; i++) {
-		if (o->item[i].stripe == item->stripe && o->item[i].ost == item->ost &&
-			fid_eq(o->item[i].data_fid, item->data_fid)) {
-			return true;
-		}
-	}
-	return false;
-}
-
-unsigned dbox_objects(struct dbox *b)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < b->ost_count; i++) {
-		n += b->ost[i].objects.count;
-	}
-	return n;
-}
-
-void dbox_settle(struct dcli_box *c)
+void dbox_states_set(struct dcli_box *c, uint32_t state)
 {
 	struct dbox *b = c->box;
-	struct dobjects *want = &b->mdt.objects;
 
-	for (unsigned n = 0;; n++) {
-		look(c, &b->mdt);
-		if (b->mdt.settled) {
-			break;
-		}
-		if (n >= 1200) {
-			const struct mds_data *d = b->mdt.mds->data;
-
-			fprintf(stderr,
-				"never quiet: window %d loaded %zu fresh %" PRIx64 " held %u later %" PRIx64
-				" sizes %d sizers %u files %zu\n",
-				d->window, d->intents.loaded.count, d->intents.fresh_from,
-				d->intents.held_count, d->intents.later_from,
-				!list_empty(&d->sizes), d->sizers, d->files.count);
-			abort();
-		}
-		env_sleep(c->env, 100 * NS_PER_MS);
-	}
-	CHECK_EQ(b->mdt.violations, 0);
 	for (unsigned i = 0; i < b->ost_count; i++) {
-		struct dserver *s = &b->ost[i];
-
-		look(c, s);
-		for (unsigned k = 0; k < s->objects.count; k++) {
-			if (!object_in(want, &s->objects.item[k])) {
-				fprintf(stderr, "object without owner: ost %u fid %#" PRIx64 ":%#x stripe %u\n",
-					i, s->objects.item[k].data_fid.seq, s->objects.item[k].data_fid.oid,
-					s->objects.item[k].stripe);
-				for (unsigned n = 0; n < want->count; n++) {
-					fprintf(stderr, "layout: ost %u oid %#x stripe %u\n", want->item[n].ost,
-						want->item[n].data_fid.oid, want->item[n].stripe);
-				}
-				abort();
-			}
-		}
+		b->states[i] = state;
 	}
-	for (unsigned k = 0; k < want->count; k++) {
-		CHECK(!want->item[k].must ||
-			object_in(&b->ost[want->item[k].ost].objects, &want->item[k]));
+	b->mdt.map_again = true;
+	while (b->mdt.map_again) {
+		env_sleep(c->env, 10 * NS_PER_MS);
 	}
 }

@@ -44,6 +44,7 @@ struct dserver {
 	struct oss *oss;
 	/* what the server's own fiber is asked to do */
 	bool look; /* list objects; of the MDT: check, and list those of layouts */
+	bool map_again; /* the map is set again, with the states of now */
 	bool settled; /* the MDT has nothing more to do */
 	int violations;
 	struct dobjects objects;
@@ -112,8 +113,8 @@ void dbox_clients_run(struct dbox *b, dcli_fn *const *fns, unsigned count);
 void dbox_fini(struct dbox *b);
 void dbox_crash(struct dserver *s, enum sim_crash kind);
 void dbox_up(struct dserver *s);
-/* Tells the MDT of the map again, with the states of now. */
-void dbox_map_set(struct dbox *b);
+/* From a client: changes the states of all OSTs in the map. */
+void dbox_states_set(struct dcli_box *c, uint32_t state);
 /* From a client: waits until the MDT's intents are done, its window is closed and its sizes are known; then everything
  * must be consistent: mds_check, and the objects on the OSTs' disks are exactly those of the layouts. */
 void dbox_settle(struct dcli_box *c);
@@ -124,7 +125,8 @@ unsigned dbox_objects(struct dbox *b);
 
 int dc_call(struct dcli_box *c, uint16_t op, const void *req, void *rep);
 struct dfile *dc_create(struct dcli_box *c, const char *name, const struct w_layout *layout);
-int dc_create_as(struct dcli_box *c, const char *name, const struct w_layout *layout, struct dfile **ret);
+int dc_create_as(
+	struct dcli_box *c, const char *name, const struct w_layout *layout, struct dfile **ret);
 struct dfile *dc_open(struct dcli_box *c, const char *name, uint32_t flags);
 int dc_open_fid(struct dcli_box *c, struct fid fid, uint32_t flags, struct dfile **ret);
 int dc_lookup(struct dcli_box *c, const char *name, struct w_attr *ret);
@@ -140,6 +142,7 @@ int dc_size(struct dcli_box *c, struct dfile *f, uint64_t *ret_size);
 int dc_truncate(struct dcli_box *c, struct fid fid, uint64_t handle, uint64_t size);
 int dc_unlink(struct dcli_box *c, const char *name);
 int dc_instantiate(struct dcli_box *c, struct dfile *f);
-int dc_layout_get(struct dcli_box *c, struct fid fid, struct w_layout *ret, uint32_t *osts, char *pool);
+int dc_layout_get(
+	struct dcli_box *c, struct fid fid, struct w_layout *ret, uint32_t *osts, char *pool);
 
 #endif

@@ -246,7 +246,8 @@ TEST(orphans)
 
 static int layout_set(struct dcli_box *c, struct fid fid, const struct w_layout *l, bool remove)
 {
-	struct w_mds_layout_set_req req = {.cred = c->cred, .fid = fid, .layout = *l, .remove = remove};
+	struct w_mds_layout_set_req req = {
+		.cred = c->cred, .fid = fid, .layout = *l, .remove = remove};
 	struct w_mds_layout_set_rep rep = {0};
 
 	return dc_call(c, W_OP_MDS_LAYOUT_SET, &req, &rep);
@@ -264,13 +265,32 @@ static struct fid mkdir_in(struct dcli_box *c, struct fid parent, const char *na
 	return rep.info.attr.fid;
 }
 
+static void impossible_layouts(struct dcli_box *c, const struct w_layout *pooled)
+{
+	struct w_layout bad = *pooled;
+	struct dfile *f = NULL;
+
+	bad.pool = wire_str_of("slow");
+	CHECK_EQ(dc_create_as(c, "bad", &bad, &f), -NE_NOPOOL);
+	wide_layout(&bad, 1);
+	bad.stripe_size = 100000;
+	CHECK_EQ(dc_create_as(c, "bad", &bad, &f), -NE_INVAL);
+	wide_layout(&bad, 1);
+	bad.first_ost = 9;
+	CHECK_EQ(dc_create_as(c, "bad", &bad, &f), -NE_INVAL);
+	wide_layout(&bad, 2001);
+	CHECK_EQ(dc_create_as(c, "bad", &bad, &f), -NE_INVAL);
+	bad = *pooled;
+	bad.first_ost = 0;
+	CHECK_EQ(dc_create_as(c, "bad", &bad, &f), -NE_INVAL);
+}
+
 static void layout_body(struct dcli_box *c)
 {
 	static uint32_t osts[LIM_STRIPE_COUNT_MAX];
 	static uint32_t list[3] = {2, 0, 3};
 	char pool[16];
 	struct w_layout l;
-	struct w_layout bad;
 	struct dfile *f = NULL;
 	struct fid dir;
 	struct fid sub;
@@ -319,21 +339,7 @@ static void layout_body(struct dcli_box *c)
 	CHECK_EQ(f->geom.stripe_count, 1);
 	CHECK_EQ(f->osts[0], 1);
 	CHECK_EQ(dc_close(c, f, false), 0);
-	/* What cannot be. */
-	bad = l;
-	bad.pool = wire_str_of("slow");
-	CHECK_EQ(dc_create_as(c, "bad", &bad, &f), -NE_NOPOOL);
-	wide_layout(&bad, 1);
-	bad.stripe_size = 100000;
-	CHECK_EQ(dc_create_as(c, "bad", &bad, &f), -NE_INVAL);
-	wide_layout(&bad, 1);
-	bad.first_ost = 9;
-	CHECK_EQ(dc_create_as(c, "bad", &bad, &f), -NE_INVAL);
-	wide_layout(&bad, 2001);
-	CHECK_EQ(dc_create_as(c, "bad", &bad, &f), -NE_INVAL);
-	bad = l;
-	bad.first_ost = 0;
-	CHECK_EQ(dc_create_as(c, "bad", &bad, &f), -NE_INVAL);
+	impossible_layouts(c, &l);
 	dbox_settle(c);
 }
 

@@ -1,4 +1,5 @@
 /* The name space by hand: each operation's effects, errors and attributes, with a full and with a cut hash. */
+#include "mds/mds_int.h"
 #include "mds_box.h"
 #include "test.h"
 
@@ -448,4 +449,63 @@ static void body_sync(struct ns *ns)
 TEST(sync)
 {
 	ns_run(body_sync);
+}
+
+static uint64_t fetches(const struct ns *ns)
+{
+	struct state_stats st;
+
+	state_stats_get(ns->box.mds->st, &st);
+	return st.fetch_jobs;
+}
+
+static void entries_are(struct mcli *c, struct fid dir, unsigned want)
+{
+	struct w_mds_readdir_req req = {.cred = c->cred, .fid = dir, .bytes_max = 64 * KIB};
+	struct w_mds_readdir_rep rep;
+
+	CHECK_EQ(mcli_call(c, W_OP_MDS_READDIR, &req, &rep), 0);
+	CHECK_EQ(rep.entries.count, want);
+	CHECK(rep.end);
+}
+
+/* What is in no checkpoint is not looked for there; what may be in one is. */
+static void body_new(struct ns *ns)
+{
+	struct mcli *c = &ns->c;
+	struct w_attr old;
+	struct w_attr new;
+	uint64_t before;
+
+	CHECK_EQ(mcli_create(c, ROOT, "old", 040755, &old), 0);
+	before = fetches(ns);
+	CHECK_EQ(mcli_lookup(c, old.fid, "a", NULL), -NE_NOENT);
+	CHECK_EQ(mcli_create(c, old.fid, "a", 0100644, NULL), 0);
+	CHECK_EQ(mcli_create(c, old.fid, "b", 0100644, NULL), 0);
+	CHECK_EQ(mcli_unlink(c, old.fid, "b", false), 0);
+	CHECK_EQ(mcli_rename(c, old.fid, "a", old.fid, "c", 0), 0);
+	entries_are(c, old.fid, 1);
+	CHECK_EQ(fetches(ns), before);
+	CHECK_EQ(state_checkpoint(ns->box.mds->st), 0);
+	/* Now the directory's entries are in the checkpoint and nowhere else. */
+	CHECK_EQ(mcli_lookup(c, old.fid, "d", NULL), -NE_NOENT);
+	CHECK(fetches(ns) > before);
+	CHECK_EQ(mcli_lookup(c, old.fid, "c", NULL), 0);
+	entries_are(c, old.fid, 1);
+	CHECK_EQ(mcli_create(c, old.fid, "c", 0100644, NULL), -NE_EXIST);
+	CHECK_EQ(mcli_create(c, old.fid, "new", 040755, &new), 0);
+	before = fetches(ns);
+	CHECK_EQ(mcli_lookup(c, new.fid, "a", NULL), -NE_NOENT);
+	entries_are(c, new.fid, 0);
+	CHECK_EQ(fetches(ns), before);
+	CHECK_EQ(state_checkpoint(ns->box.mds->st), 0);
+	CHECK_EQ(mcli_unlink(c, old.fid, "new", true), 0);
+	CHECK_EQ(mcli_unlink(c, old.fid, "c", false), 0);
+	entries_are(c, old.fid, 0);
+	CHECK_EQ(mcli_unlink(c, ROOT, "old", true), 0);
+}
+
+TEST(new_inodes_need_no_fetch)
+{
+	ns_run(body_new);
 }

@@ -103,13 +103,20 @@ static int get_exec(struct state_txn *txn, void *ctx)
 	return err;
 }
 
+struct pair {
+	const char *key;
+	const char *val;
+};
+
+#define PAIR(k, v) ((struct pair){.key = (k), .val = (v)})
+
 static int one_run(struct one *o, state_exec_fn *fn, enum state_kind kind, uint64_t session,
-	const char *key, const char *val, uint64_t *ret_lsn)
+	struct pair kv, uint64_t *ret_lsn)
 {
 	struct state_run_opts opts = {.kind = kind, .session = session};
 
-	o->key = key;
-	o->val = val;
+	o->key = kv.key;
+	o->val = kv.val;
 	return state_run(o->st, fn, o, &opts, ret_lsn);
 }
 
@@ -136,9 +143,9 @@ static void tags_body(void *arg)
 	o->opts.incarnation_min = 9;
 	CHECK_EQ(state_open(o->box.env, &o->opts, &o->st), 0);
 	CHECK_EQ(state_incarnation(o->st), 9);
-	CHECK_EQ(one_run(o, put_exec, STATE_CHANGE, 11, "k", "one", &a), 0);
+	CHECK_EQ(one_run(o, put_exec, STATE_CHANGE, 11, PAIR("k", "one"), &a), 0);
 	CHECK_EQ(a >> STATE_LSN_SHIFT, 9);
-	CHECK_EQ(one_run(o, get_exec, STATE_READ, 0, "k", "", &none), 0);
+	CHECK_EQ(one_run(o, get_exec, STATE_READ, 0, PAIR("k", ""), &none), 0);
 	CHECK_EQ(none, 0);
 	CHECK_STR(o->got, "one");
 	CHECK_EQ(o->tag.lsn, a);
@@ -147,15 +154,15 @@ static void tags_body(void *arg)
 	state_wait_durable(o->st, a);
 	CHECK(state_committed_lsn(o->st) >= a);
 	/* A proven absence has a tag too. */
-	CHECK_EQ(one_run(o, del_exec, STATE_RELEASE, 12, "k", "", &b), 0);
+	CHECK_EQ(one_run(o, del_exec, STATE_RELEASE, 12, PAIR("k", ""), &b), 0);
 	CHECK_EQ(b, a + 1);
-	CHECK_EQ(one_run(o, get_exec, STATE_READ, 0, "k", "", NULL), -NE_NOENT);
+	CHECK_EQ(one_run(o, get_exec, STATE_READ, 0, PAIR("k", ""), NULL), -NE_NOENT);
 	CHECK_EQ(o->tag.lsn, b);
 	CHECK_EQ(o->tag.session, 12);
 	/* In the checkpoint nobody is to blame. */
-	CHECK_EQ(one_run(o, put_exec, STATE_CHANGE, 13, "k2", "two", &b), 0);
+	CHECK_EQ(one_run(o, put_exec, STATE_CHANGE, 13, PAIR("k2", "two"), &b), 0);
 	CHECK_EQ(state_checkpoint(o->st), 0);
-	CHECK_EQ(one_run(o, get_exec, STATE_READ, 0, "k2", "", NULL), 0);
+	CHECK_EQ(one_run(o, get_exec, STATE_READ, 0, PAIR("k2", ""), NULL), 0);
 	CHECK_STR(o->got, "two");
 	CHECK_EQ(o->tag.lsn, 0);
 	CHECK_EQ(state_last_lsn(o->st), b);
@@ -163,10 +170,10 @@ static void tags_body(void *arg)
 	/* Replay restores tags. */
 	CHECK_EQ(state_open(o->box.env, &o->opts, &o->st), 0);
 	CHECK_EQ(state_incarnation(o->st), 10);
-	CHECK_EQ(one_run(o, put_exec, STATE_CHANGE, 14, "k3", "three", &b), 0);
+	CHECK_EQ(one_run(o, put_exec, STATE_CHANGE, 14, PAIR("k3", "three"), &b), 0);
 	state_close(o->st);
 	CHECK_EQ(state_open(o->box.env, &o->opts, &o->st), 0);
-	CHECK_EQ(one_run(o, get_exec, STATE_READ, 0, "k3", "", NULL), 0);
+	CHECK_EQ(one_run(o, get_exec, STATE_READ, 0, PAIR("k3", ""), NULL), 0);
 	CHECK_EQ(o->tag.lsn, b);
 	CHECK_EQ(o->tag.session, 14);
 	state_close(o->st);
@@ -518,10 +525,10 @@ static void inspect(struct env *env, const char *dir, enum state_kv_kind kind)
 	uint64_t kv_at = 0, a = 0, b = 0;
 
 	CHECK_EQ(state_open(env, &o.opts, &o.st), 0);
-	CHECK_EQ(one_run(&o, put_exec, STATE_CHANGE, 21, "a", "1", &a), 0);
+	CHECK_EQ(one_run(&o, put_exec, STATE_CHANGE, 21, PAIR("a", "1"), &a), 0);
 	CHECK_EQ(state_checkpoint(o.st), 0);
-	CHECK_EQ(one_run(&o, put_exec, STATE_CHANGE, 21, "b", "2", &b), 0);
-	CHECK_EQ(one_run(&o, del_exec, STATE_RELEASE, 21, "a", "", &b), 0);
+	CHECK_EQ(one_run(&o, put_exec, STATE_CHANGE, 21, PAIR("b", "2"), &b), 0);
+	CHECK_EQ(one_run(&o, del_exec, STATE_RELEASE, 21, PAIR("a", ""), &b), 0);
 	state_close(o.st);
 	CHECK_EQ(state_wal_inspect(env, dir, seen_wal, &s), 0);
 	CHECK_EQ(s.commits, 3);
@@ -535,8 +542,8 @@ static void inspect(struct env *env, const char *dir, enum state_kv_kind kind)
 	/* Looking changed nothing. */
 	o.opts.create = false;
 	CHECK_EQ(state_open(env, &o.opts, &o.st), 0);
-	CHECK_EQ(one_run(&o, get_exec, STATE_READ, 0, "b", "", NULL), 0);
-	CHECK_EQ(one_run(&o, get_exec, STATE_READ, 0, "a", "", NULL), -NE_NOENT);
+	CHECK_EQ(one_run(&o, get_exec, STATE_READ, 0, PAIR("b", ""), NULL), 0);
+	CHECK_EQ(one_run(&o, get_exec, STATE_READ, 0, PAIR("a", ""), NULL), -NE_NOENT);
 	state_close(o.st);
 }
 
@@ -587,7 +594,7 @@ static void nomem_body(void *arg)
 	mem_fail_nth(t->nth);
 	t->err = state_open(t->box.env, &o.opts, &o.st);
 	if (t->err == 0) {
-		t->err = one_run(&o, get_exec, STATE_READ, 0, "k", "", NULL);
+		t->err = one_run(&o, get_exec, STATE_READ, 0, PAIR("k", ""), NULL);
 		t->err = t->err == -NE_NOENT ? 0 : t->err;
 		state_close(o.st);
 	}
