@@ -102,6 +102,8 @@ struct cli_mount {
 
 /* Calls fn for each nacre mount (of this source, or all if NULL), newest first; non-zero stops and is returned. */
 int cli_mounts_each(const char *source, int (*fn)(void *ctx, const struct cli_mount *m), void *ctx);
+/* Does a nacre-fuse run for this mount point? True also in the moments after its unmount. */
+bool cli_mount_served(const char *point);
 
 /* ---- calls to servers ---- */
 

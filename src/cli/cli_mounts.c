@@ -1,6 +1,7 @@
 /*
  * The nacre mounts of this host, out of /proc/self/mountinfo (proc(5)).
  */
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -81,6 +82,47 @@ static bool mount_is_dead(const char *point)
 		usleep(5000);
 	}
 	return WIFEXITED(status) && WEXITSTATUS(status) == 1;
+}
+
+/* Is /proc/PID/cmdline a nacre-fuse with this mount point among its arguments? */
+static bool process_serves(const char *pid, const char *point)
+{
+	static const char name[] = "nacre-fuse";
+	char path[64];
+	char *cmd;
+	size_t len = 0;
+	size_t n;
+	bool found = false;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/cmdline", pid);
+	cmd = cli_file_read(path, 65536, &len);
+	if (cmd == NULL) {
+		return false;
+	}
+	n = strlen(cmd);
+	if (n >= sizeof(name) - 1 && strcmp(cmd + n - (sizeof(name) - 1), name) == 0) {
+		for (size_t at = n + 1; at < len; at += strlen(cmd + at) + 1) {
+			found |= strcmp(cmd + at, point) == 0;
+		}
+	}
+	free(cmd);
+	return found;
+}
+
+bool cli_mount_served(const char *point)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *e;
+	bool found = false;
+
+	while (proc != NULL && !found && (e = readdir(proc)) != NULL) {
+		found = e->d_name[0] >= '1' && e->d_name[0] <= '9' &&
+			process_serves(e->d_name, point);
+	}
+	if (proc != NULL) {
+		closedir(proc);
+	}
+	return found;
 }
 
 int cli_mounts_each(const char *source, int (*fn)(void *ctx, const struct cli_mount *m), void *ctx)

@@ -75,6 +75,30 @@ int cluster_dir_find(const char *given, char *buf, size_t cap)
 	return 0;
 }
 
+/* Without "..", "." and links, as far as it exists: processes and mounts are found again by it. */
+static void path_canonical(char *path, size_t cap)
+{
+	char real[PATH_MAX];
+	char *slash = strrchr(path, '/');
+
+	if (realpath(path, real) != NULL) {
+		snprintf(path, cap, "%s", real);
+		return;
+	}
+	if (slash == NULL || slash == path) {
+		return;
+	}
+	*slash = '\0';
+	if (realpath(path, real) != NULL && strlen(real) + strlen(slash + 1) + 2 < cap) {
+		char name[NAME_MAX + 1];
+
+		snprintf(name, sizeof(name), "%s", slash + 1);
+		snprintf(path, cap, "%s/%s", real, name);
+		return;
+	}
+	*slash = '/';
+}
+
 int cluster_dir_resolve(const char *given, char *buf, size_t cap)
 {
 	const char *home = getenv("HOME");
@@ -100,6 +124,7 @@ int cluster_dir_resolve(const char *given, char *buf, size_t cap)
 	while (strlen(path) > 1 && path[strlen(path) - 1] == '/') {
 		path[strlen(path) - 1] = '\0';
 	}
+	path_canonical(path, sizeof(path));
 	/* Paths of targets and sockets are made of it: they must stay within their bounds. */
 	if (strlen(path) > 1024 || strpbrk(path, "\"\\\n") != NULL) {
 		return cli_fail("%s: the path is too long or has quotes in it", path);

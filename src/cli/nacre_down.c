@@ -17,6 +17,8 @@
 #include "cli/cli.h"
 
 #define STOP_MS_MAX 15000
+/* What a client says to its servers at the end takes this long at most. */
+#define FUSE_MS_MAX 5000
 
 struct down {
 	struct cluster c;
@@ -34,19 +36,29 @@ static const char usage_text[] =
 	"  --force   detach busy mounts, kill servers that do not stop within 15 s\n"
 	"  --json    print facts as JSON\n";
 
-static int umount_helper(const char *point)
+static int umount_helper(const char *point, bool detach)
 {
 	int status = 0;
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		execlp("fusermount3", "fusermount3", "-u", "-q", point, (char *)NULL);
+		execlp("fusermount3", "fusermount3", "-u", detach ? "-qz" : "-q", point,
+			(char *)NULL);
 		_exit(127);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status)) {
 		return EIO;
 	}
 	return WEXITSTATUS(status) == 0 ? 0 : EBUSY;
+}
+
+/* The servers stay until the process behind a mount has taken its leave of them. A detached mount may be
+ * in use for long: it is not waited for. */
+static void leave_wait(const char *point)
+{
+	for (unsigned ms = 0; ms < FUSE_MS_MAX && cli_mount_served(point); ms += 10) {
+		usleep(10000);
+	}
 }
 
 static int umount_one(void *ctx, const struct cli_mount *m)
@@ -56,11 +68,14 @@ static int umount_one(void *ctx, const struct cli_mount *m)
 	int err = umount2(m->point, flags) == 0 ? 0 : errno;
 
 	if (err == EPERM) {
-		err = umount_helper(m->point);
+		err = umount_helper(m->point, flags != 0);
 	}
 	if (err != 0) {
 		return cli_fail("%s: %s%s", m->point, strerror(err),
 			err == EBUSY ? " (who uses it: fuser -vm; or --force)" : "");
+	}
+	if (flags == 0) {
+		leave_wait(m->point);
 	}
 	d->unmounted++;
 	return 0;

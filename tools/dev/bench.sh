@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# help: measure: what an operation costs, hop by hop; the layers one by one
+# usage: ./dev bench [NAME [ARGUMENT...]]
+#
+# Without a name: lists the benches. With one: runs it on what ./dev build made.
+#
+# cost   FUSE requests, RPCs, system calls, sleeps and CPU of each operation on a mount, counted from outside
+# hops   where the microseconds of one mkdir go (needs tracefs)
+# fuse   what nacre-fuse can do with an in-memory client
+# hop    a round trip between two processes, against raw sockets
+# rpc    a call, calls in a pipeline, bulk, against raw sockets
+# state  the MDT's log and table on a disk, against raw pwrite and fdatasync
+#
+# Arguments go to the bench; `./dev bench cost --help` tells those of cost. What they print means: bench/README.md.
+set -euo pipefail
+# shellcheck source=tools/dev/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+
+main() {
+	local name=${1:-}
+	case $name in
+	'' | -h | --help)
+		verb_help "${BASH_SOURCE[0]}"
+		return 0
+		;;
+	esac
+	shift
+	case $name in
+	cost | hops)
+		if [ ! -x build/bin/nacre ]; then
+			die "bench: nothing is built: ./dev build"
+		fi
+		exec /usr/bin/python3 -B "bench/$name.py" "$@"
+		;;
+	fuse) exec bash bench/fuse_null.sh build/rel "$@" ;;
+	hop) exec build/rel/bench/bench_hop "$@" ;;
+	rpc) exec build/rel/bench/rpc_bench "$@" ;;
+	state) exec build/rel/bench/state_bench "$@" ;;
+	*) usage_error "bench: there is no bench '$name'" ;;
+	esac
+}
+
+main "$@"
