@@ -7,6 +7,9 @@
  * The logical size is the maximum of size_min and the end of the last existing segment. Callers hold the
  * object's lock: shared to read and write, exclusive to set the size or to unlink.
  */
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "oss/oss_int.h"
 
 static int segment_open(struct oss *oss, const struct oss_object *obj, uint32_t segment,
@@ -203,6 +206,101 @@ int oss_segments_write(
 	return 0;
 }
 
+/* ---- which segments there are ---- */
+
+/* Up to here every number is tried; beyond, the directory is read: an object may begin at 8 TiB and end at 8 EiB. */
+#define SEGMENTS_TRY_MAX 32
+
+struct segment_list {
+	uint32_t *items; /* ascending; those of small numbers need not exist */
+	uint32_t count;
+	uint32_t cap;
+	char prefix[FID_STR_MAX + 16]; /* of the files' names */
+	size_t prefix_len;
+};
+
+static int list_add(struct segment_list *l, uint32_t segment)
+{
+	if (l->count == l->cap) {
+		uint32_t cap = l->cap == 0 ? SEGMENTS_TRY_MAX : l->cap * 2;
+		uint32_t *items = mem_realloc(l->items, cap * sizeof(*items));
+
+		if (items == NULL) {
+			return -NE_NOMEM;
+		}
+		l->items = items;
+		l->cap = cap;
+	}
+	l->items[l->count++] = segment;
+	return 0;
+}
+
+static int list_name(void *ctx, const char *name)
+{
+	struct segment_list *l = ctx;
+	unsigned long segment;
+	char *end;
+
+	if (strncmp(name, l->prefix, l->prefix_len) != 0) {
+		return 0;
+	}
+	segment = strtoul(name + l->prefix_len, &end, 10);
+	if (*end != '\0' || segment == 0 || segment > UINT32_MAX) {
+		return 0;
+	}
+	return list_add(l, (uint32_t)segment);
+}
+
+static int segment_compare(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a;
+	uint32_t y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int list_from_dir(struct oss *oss, const struct oss_object *obj, struct segment_list *l)
+{
+	char *path = mem_alloc(LIM_PATH_MAX + 1);
+	char *slash;
+	int err;
+
+	if (path == NULL) {
+		return -NE_NOMEM;
+	}
+	oss_object_path(oss, obj->data_fid, obj->stripe, 0, path);
+	slash = strrchr(path, '/');
+	ASSERT(slash != NULL);
+	l->prefix_len = (size_t)snprintf(l->prefix, sizeof(l->prefix), "%.60s.s", slash + 1);
+	*slash = '\0';
+	err = env_readdir(oss->env, path, list_name, l);
+	mem_free(path);
+	if (err == 0 && l->count > 1) {
+		qsort(l->items, l->count, sizeof(*l->items), segment_compare);
+	}
+	return err;
+}
+
+/* Fills the list; list_fini in any case. */
+static int segments_list(struct oss *oss, const struct oss_object *obj, struct segment_list *l)
+{
+	int err = 0;
+
+	memset(l, 0, sizeof(*l));
+	if (obj->header.d.segment_last > SEGMENTS_TRY_MAX) {
+		return list_from_dir(oss, obj, l);
+	}
+	for (uint32_t k = 1; k <= obj->header.d.segment_last && err == 0; k++) {
+		err = list_add(l, k);
+	}
+	return err;
+}
+
+static void list_fini(struct segment_list *l)
+{
+	mem_free(l->items);
+}
+
 /* Sizes a file beyond the first segment: cut, removed or left as it is. */
 static int segment_cut(struct oss *oss, struct oss_object *obj, uint32_t segment, uint64_t size)
 {
@@ -248,14 +346,17 @@ static int first_resize(struct oss_object *obj, uint64_t size)
 static int segments_high_stat(struct oss *oss, struct oss_object *obj, uint64_t *ret_end)
 {
 	char *path = mem_alloc(LIM_PATH_MAX + 1);
+	struct segment_list l;
 	uint64_t end = 0;
-	int err = 0;
+	int err = segments_list(oss, obj, &l);
 
 	if (path == NULL) {
+		list_fini(&l);
 		return -NE_NOMEM;
 	}
 	obj->high_bytes = 0;
-	for (uint32_t k = 1; k <= obj->header.d.segment_last && err == 0; k++) {
+	for (uint32_t i = 0; i < l.count && err == 0; i++) {
+		uint32_t k = l.items[i];
 		struct env_stat st;
 
 		oss_object_path(oss, obj->data_fid, obj->stripe, k, path);
@@ -267,6 +368,7 @@ static int segments_high_stat(struct oss *oss, struct oss_object *obj, uint64_t 
 			err = 0;
 		}
 	}
+	list_fini(&l);
 	mem_free(path);
 	*ret_end = end;
 	return err;
@@ -276,15 +378,20 @@ int oss_segments_set_size(struct oss *oss, struct oss_object *obj, uint64_t size
 {
 	uint32_t last = obj->header.d.segment_last;
 	uint32_t keep = (uint32_t)u64_min(last, size == 0 ? 0 : (size - 1) / OSS_SEGMENT_BYTES);
+	struct segment_list l;
 	struct env_stat st;
 	uint64_t end;
 	int err;
 
 	ASSERT(obj->exists && obj->exclusive);
-	err = env_fstat(obj->file, &st);
-	for (uint32_t k = last; k >= 1 && err == 0; k--) {
-		err = segment_cut(oss, obj, k, size);
+	err = segments_list(oss, obj, &l);
+	if (err == 0) {
+		err = env_fstat(obj->file, &st);
 	}
+	for (uint32_t i = l.count; i > 0 && err == 0; i--) {
+		err = segment_cut(oss, obj, l.items[i - 1], size);
+	}
+	list_fini(&l);
 	if (err == 0) {
 		err = first_resize(obj, size);
 	}
@@ -311,12 +418,16 @@ int oss_segments_set_size(struct oss *oss, struct oss_object *obj, uint64_t size
 
 int oss_segments_sync(struct oss *oss, struct oss_object *obj)
 {
-	int err = env_fdatasync(obj->file);
+	struct segment_list l;
+	int err = segments_list(oss, obj, &l);
 
-	for (uint32_t k = 1; k <= obj->header.d.segment_last && err == 0; k++) {
+	if (err == 0) {
+		err = env_fdatasync(obj->file);
+	}
+	for (uint32_t i = 0; i < l.count && err == 0; i++) {
 		struct env_file *file = NULL;
 
-		err = segment_open(oss, obj, k, ENV_OPEN_READ | ENV_OPEN_WRITE, &file);
+		err = segment_open(oss, obj, l.items[i], ENV_OPEN_READ | ENV_OPEN_WRITE, &file);
 		if (err == -NE_NOENT) {
 			err = 0;
 			continue;
@@ -326,17 +437,20 @@ int oss_segments_sync(struct oss *oss, struct oss_object *obj)
 			env_file_close(file);
 		}
 	}
+	list_fini(&l);
 	return err;
 }
 
 int oss_segments_unlink(struct oss *oss, struct oss_object *obj)
 {
-	int err = 0;
+	struct segment_list l;
+	int err = segments_list(oss, obj, &l);
 
 	ASSERT(obj->exclusive);
-	for (uint32_t k = obj->header.d.segment_last; k >= 1 && err == 0; k--) {
-		err = segment_unlink(oss, obj, k);
+	for (uint32_t i = l.count; i > 0 && err == 0; i--) {
+		err = segment_unlink(oss, obj, l.items[i - 1]);
 	}
+	list_fini(&l);
 	return err != 0 ? err : segment_unlink(oss, obj, 0);
 }
 

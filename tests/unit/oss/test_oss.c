@@ -399,7 +399,15 @@ static void script_far(struct world *w)
 	CHECK_EQ(do_read(w, o, AT(seg - 1000, 2000), true, &len, NULL), 0);
 	CHECK_EQ(len, 1500);
 	CHECK(all_are(w->buf, 500, 0x77) && all_are(w->buf + 500, 1000, 0));
-	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_DESTROY, o, 6, 0), 0);
+	/* The very last byte: only what exists is looked at, not a million segments. */
+	CHECK_EQ(do_write(w, o, AT(INT64_MAX - 1, 1), 0x55, W_OST_WRITE_FLAGS_SYNC, NULL), 0);
+	CHECK_EQ(size_of(w, o), INT64_MAX);
+	crash(w, SIM_POWER_LOSS);
+	CHECK_EQ(do_read(w, o, AT(INT64_MAX - 10, 100), true, &len, NULL), 0);
+	CHECK(len == 10 && w->buf[9] == 0x55 && all_are(w->buf, 9, 0));
+	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 6, INT64_MAX - 1), 0);
+	CHECK_EQ(size_of(w, o), INT64_MAX - 1);
+	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_DESTROY, o, 7, 0), 0);
 }
 
 TEST(objects_reach_to_the_largest_offset)
