@@ -240,6 +240,8 @@ def main():
         names = " ".join(s.name for s in table.STEPS)
         sys.exit("check: no step matches %s; there are: %s" % (" ".join(args.only), names))
     screen = Screen(sys.stderr if args.json else sys.stdout)
+    # A job in the background of a shell is born with SIGINT ignored: both mean "stop" here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return check(args, chosen, screen)

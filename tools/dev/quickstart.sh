@@ -60,13 +60,13 @@ file_system_up() {
 tree_copy() {
 	rm -rf "$PLACE/tree"
 	mkdir -p "$PLACE/tree"
-	cp -a src docs tests "$PLACE/tree/"
+	cp -a src docs "$PLACE/tree/"
 	cp -a /usr/include/linux "$PLACE/tree/"
 }
 
 tree_compare() {
 	local name
-	for name in src docs tests; do
+	for name in src docs; do
 		diff -r "$name" "$PLACE/tree/$name"
 	done
 	diff -r /usr/include/linux "$PLACE/tree/linux"
