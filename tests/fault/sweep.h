@@ -9,6 +9,8 @@
 #define NACRE_TESTS_FAULT_SWEEP_H
 
 #include "base/alloc.h"
+#include <inttypes.h>
+
 #include "env/sim/sim.h"
 
 enum fault_kind {
