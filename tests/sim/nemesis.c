@@ -178,6 +178,17 @@ static void slow(struct nemesis *n)
 
 /* ---- actions ---- */
 
+/* Now, or in the middle of one of the next things it does. */
+static void host_crash(struct nemesis *n, struct cluster_host *h, enum sim_crash kind)
+{
+	if (prng_chance(&n->rng, 1, 2)) {
+		h->armed = kind;
+		sim_crash_at(h->node, 1 + prng_below(&n->rng, 300), kind);
+	} else {
+		cluster_host_crash(h, kind, down_ns(n));
+	}
+}
+
 static void act(struct nemesis *n, unsigned kind)
 {
 	struct cluster *c = n->cluster;
@@ -186,16 +197,16 @@ static void act(struct nemesis *n, unsigned kind)
 
 	switch (kind) {
 	case NEMESIS_KILL_MDT:
-		cluster_host_crash(c->hosts[0], SIM_KILL, down_ns(n));
+		host_crash(n, c->hosts[0], SIM_KILL);
 		return;
 	case NEMESIS_POWER_MDT:
-		cluster_host_crash(c->hosts[0], SIM_POWER_LOSS, down_ns(n));
+		host_crash(n, c->hosts[0], SIM_POWER_LOSS);
 		return;
 	case NEMESIS_KILL_OST:
-		cluster_host_crash(ost_host(n), SIM_KILL, down_ns(n));
+		host_crash(n, ost_host(n), SIM_KILL);
 		return;
 	case NEMESIS_POWER_OST:
-		cluster_host_crash(ost_host(n), SIM_POWER_LOSS, down_ns(n));
+		host_crash(n, ost_host(n), SIM_POWER_LOSS);
 		return;
 	case NEMESIS_CRASH_CLIENT:
 		cluster_client_crash(any_client(n),
@@ -261,6 +272,9 @@ void nemesis_start(struct nemesis *n, struct cluster *c, unsigned kinds)
 void nemesis_stop(struct nemesis *n)
 {
 	n->stopped = true;
+	for (unsigned i = 0; i < n->cluster->host_count; i++) {
+		sim_crash_at(n->cluster->hosts[i]->node, 0, SIM_KILL);
+	}
 	nemesis_options(n, false);
 	cluster_heal(n->cluster);
 }

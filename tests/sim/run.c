@@ -92,7 +92,9 @@ static void cluster_draw(const struct run_options *opt, struct cluster_options *
 	co->torn_sectors = (kinds & NEMESIS_POWER_OST) == 0;
 	if ((kinds & NEMESIS_SPACE) != 0) {
 		co->space_short = true;
-		co->ost_capacity_bytes = (prng_range(&rng, 65, 70)) * MIB;
+		/* An OST takes new objects while it has a MiB. */
+		co->ost_capacity_bytes = MIB + prng_below(&rng, 256) * KIB;
+		co->host_count = 1;
 	}
 }
 
@@ -106,6 +108,11 @@ static void workers_make(struct run *r, const struct run_options *opt, struct pr
 
 		r->workers[r->worker_count++] =
 			worker_new(&c->clients[i % c->client_count], i, ops);
+		if (c->opt.space_short) {
+			r->workers[i]->profile.data_percent = 80;
+			r->workers[i]->profile.big_percent = 70;
+			r->workers[i]->ops_left *= 4;
+		}
 	}
 }
 

@@ -318,7 +318,7 @@ static int run_many(const struct options *o)
 		return t.failed > 0 ? 0 : 1;
 	}
 	if (o->stats) {
-		unsigned groups = SIM_GROUP_NODE | SIM_GROUP_NET | SIM_GROUP_DISK;
+		unsigned groups = SIM_GROUP_NET | SIM_GROUP_DISK;
 
 		sim_stats_print(&t.stats, stdout);
 		if (sim_stats_check_all_fired(&t.stats, groups, stdout) != 0) {

@@ -485,8 +485,8 @@ static void lost_told(struct worker *w, const struct op *op, uint32_t id)
 	}
 	w->lost_ok[op->handle] = false;
 	content_adopt(w, op, id);
-	if (w->mdt_seen != w->cluster->mdt_losses) {
-		doubt_end(w, id);
+	if (op->kind == OP_CLOSE || w->mdt_seen != w->cluster->mdt_losses) {
+		tree_mark(w->tree, id, 0, TREE_FILE_MAX, DIRT_UNKNOWN, w->ost_losses);
 	}
 }
 
@@ -609,10 +609,8 @@ static void check_nospace(struct worker *w, const struct op *op)
 		tree_striped(w->tree, id);
 		tree_mark(w->tree, id, u64_min(size, off), off + op->len, DIRT_UNKNOWN | DIRT_OST,
 			w->ost_losses);
+		/* The doubt stays until an fsync: the base does not know what was found. */
 		content_adopt(w, op, id);
-		if (w->mdt_seen == w->cluster->mdt_losses) {
-			tree_dirt_clear(w->tree, id, DIRT_UNKNOWN);
-		}
 	}
 }
 
