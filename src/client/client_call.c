@@ -29,7 +29,10 @@ int client_call(struct client *c, struct rpc_session *session, struct rpc_call *
 
 int client_mdt_call(struct client *c, struct rpc_call *call)
 {
-	return client_call(c, client_mdt(c), call);
+	int err = client_call(c, client_mdt(c), call);
+
+	c->mdt_committed = u64_max(c->mdt_committed, call->last_committed);
+	return err;
 }
 
 void client_cred_encode(const struct client_cred *cred, struct w_cred *ret_cred)

@@ -89,6 +89,7 @@ int client_inline_write(struct client *c, const struct client_inline_write *w, s
 		return err;
 	}
 	client_inode_attr(w->f->inode, &rep.attr);
+	w->f->inode->mdt_transno = u64_max(w->f->inode->mdt_transno, call.transno);
 	c->counters.bytes_written += len;
 	*ret_len = (size_t)len;
 	return 0;

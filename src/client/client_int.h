@@ -148,6 +148,7 @@ struct client_inode {
 	uint64_t writes_reported; /* `writes` when the MDT was last told the size */
 	bool committed_all; /* by an fsync, since this struct exists: others' earlier writes too */
 	uint64_t lost; /* counts losses of unsynced writes */
+	uint64_t mdt_transno; /* of the newest write of inline data; 0 none */
 	bool sync_seen; /* by the client_sync_all that runs */
 	struct client_lock append;
 };
@@ -186,6 +187,8 @@ struct client {
 	unsigned mgs_addr_count;
 	struct rpc_addrs mgs_addrs;
 	struct fid root;
+	uint64_t mdt_boot; /* hash of the MDT host's boot id; 0 unknown */
+	uint64_t mdt_committed; /* highest last_committed the MDT named */
 
 	struct client_map map;
 	bool map_busy; /* somebody asks for it */

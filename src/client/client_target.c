@@ -43,6 +43,23 @@ static void map_poke(struct client *c)
 	env_wake_all(c->env, &c->map_poke);
 }
 
+/* The MDT's host lost its memory: inline data written since the last commit it told of may be gone. Whether it is
+ * cannot be known, so who has such a file open is told once, as for objects. A killed MDT lost nothing. */
+static void mdt_memory_check(struct client *c, const struct rpc_session_info *info)
+{
+	uint64_t boot = boot_hash(info->boot_id);
+
+	if (c->mdt_boot != 0 && boot != c->mdt_boot) {
+		HMAP_FOREACH (it, &c->inodes) {
+			struct client_inode *inode = container_of(it, struct client_inode, node);
+
+			inode->lost += inode->mdt_transno > c->mdt_committed;
+			inode->mdt_transno = 0;
+		}
+	}
+	c->mdt_boot = boot;
+}
+
 static int target_connected(struct client_target *t, struct rpc_session *session,
 	enum rpc_event event, const struct rpc_session_info *info)
 {
@@ -50,6 +67,9 @@ static int target_connected(struct client_target *t, struct rpc_session *session
 	int err = 0;
 
 	memory_note(t, info);
+	if (t->kind == W_TARGET_KIND_MDT) {
+		mdt_memory_check(c, info);
+	}
 	if (t->connected_once) {
 		c->counters.reconnects++;
 		log_info(CLIENT_LOG, "%s: connected again at %s", t->name,

@@ -144,6 +144,41 @@ static void killed_body(struct cluster *cl, unsigned client)
 	mem_free(buf);
 }
 
+static void inline_body(struct cluster *cl, unsigned client)
+{
+	struct client *c = cl->client[client].c;
+	struct client_file *f = file_create(c, "small", O_RDWR);
+	uint8_t *want = pattern(4, 100);
+
+	CHECK_EQ(client_fsync(c, f, false), 0);
+	/* A killed MDT has lost nothing. */
+	CHECK_EQ(file_write(c, f, want, 100, 0), 0);
+	cluster_mdt_crash(cl, SIM_KILL, 100 * NS_PER_MS);
+	sleep_ms(cl, client, 1000);
+	CHECK_EQ(client_fsync(c, f, false), 0);
+	/* What was fsynced survives the host's power loss, and nobody is told anything. */
+	cluster_mdt_crash(cl, SIM_POWER_LOSS, 100 * NS_PER_MS);
+	sleep_ms(cl, client, 1000);
+	CHECK_EQ(client_fsync(c, f, false), 0);
+	/* What was not may be lost: said once. */
+	CHECK_EQ(file_write(c, f, want, 100, 50), 0);
+	cluster_mdt_crash(cl, SIM_POWER_LOSS, 100 * NS_PER_MS);
+	sleep_ms(cl, client, 1000);
+	CHECK_EQ(client_fsync(c, f, false), -NE_LOST_WRITES);
+	CHECK_EQ(client_fsync(c, f, false), 0);
+	CHECK_EQ(client_release(c, f), 0);
+	mem_free(want);
+}
+
+TEST(inline_data_lost_by_the_mdt_is_told)
+{
+	struct cluster *cl = cluster_new(6, 2, LIM_STRIPE_SIZE_MIN, 1);
+
+	cluster_client_start(cl, 0, inline_body);
+	cluster_run(cl, 1);
+	cluster_free(cl);
+}
+
 TEST(a_killed_ost_loses_nothing)
 {
 	struct cluster *cl = cluster_new(4, 3, LIM_STRIPE_SIZE_MIN, 3);
