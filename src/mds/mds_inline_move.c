@@ -24,7 +24,12 @@ static int nowhere(struct mds_data *data)
 		return -NE_RETRY;
 	}
 	for (uint32_t i = 0; i < LIM_OST_MAX; i++) {
-		if (data->osts[i] != NULL && data->osts[i]->answers) {
+		const struct mds_ost *ost = data->osts[i];
+		bool avoided = ost != NULL && env_now(data->mds->env) < ost->avoid_until_ns;
+
+		/* One that was silent a moment ago says nothing about space. */
+		if (ost != NULL && ost->answers &&
+			!(avoided && ost->bytes_avail >= MDS_OST_AVAIL_MIN)) {
 			return -NE_NOSPC;
 		}
 	}

@@ -68,10 +68,15 @@ class Cluster:
         self.mounts = {}
         self.facts = {}
         self.stopped = False
+        self.environment = {}
         t.cleanup(self.stop)
 
     def as_user(self):
-        return {"preexec_fn": lib.drop_to(self.uid), "env": dict(os.environ, HOME=self.t.dir)} if self.uid else {}
+        extra = {"env": dict(os.environ, **self.environment)}
+        if self.uid:
+            extra["preexec_fn"] = lib.drop_to(self.uid)
+            extra["env"]["HOME"] = self.t.dir
+        return extra
 
     def up(self, *more, mount=False, check=True):
         """nacre up; without its own mount unless asked for."""

@@ -21,6 +21,36 @@ import load
 IMAGE_MIB = 1200
 POOL_MIB = 6000
 
+# Preloaded into daemons: fsync and fdatasync, by system call and by io_uring, become nothing.
+SHIM = """
+#include <dlfcn.h>
+#include <liburing.h>
+int fdatasync(int fd) { return fd < 0; }
+int fsync(int fd) { return fd < 0; }
+static void defuse(struct io_uring *ring)
+{
+	for (unsigned at = ring->sq.sqe_head; at != ring->sq.sqe_tail; at++) {
+		struct io_uring_sqe *sqe = &ring->sq.sqes[at & ring->sq.ring_mask];
+		if (sqe->opcode == IORING_OP_FSYNC) {
+			sqe->opcode = IORING_OP_NOP;
+			sqe->fsync_flags = 0;
+			sqe->fd = -1;
+		}
+	}
+}
+#define WRAP(name, more, args) \\
+	int name(struct io_uring *ring more) \\
+	{ \\
+		int (*real)(struct io_uring *more) = dlsym(RTLD_NEXT, #name); \\
+		defuse(ring); \\
+		return real args; \\
+	}
+#define COMMA ,
+WRAP(io_uring_submit, , (ring))
+WRAP(io_uring_submit_and_wait, COMMA unsigned n, (ring, n))
+WRAP(io_uring_submit_and_get_events, , (ring))
+"""
+
 
 def image_make(t):
     """An XFS with reflinks in a loop device, and on it the ext4 image that carries the servers."""
@@ -93,13 +123,18 @@ def ports_change(two):
         file.write(re.sub(r"(port_\w+: *)\d+", fresh, text))
 
 
-def run(t, copies, daemons_killed=False):
+def run(t, copies, daemons_killed=False, environment=None):
     disk, image = image_make(t)
     live = t.path("live")
     mount_image(t, image, live, "loop,commit=300")
     os.mkdir(os.path.join(live, "data"))
     one = cluster.Cluster(t)
     daemons_begin(one, os.path.join(live, "data"))
+    if environment:
+        one.down()
+        os.sync()
+        one.environment = environment
+        one.up()
     mount = one.mount()
     stop, journal = t.path("stop"), t.path("fsynced.journal")
     with open(journal, "w", encoding="utf-8"):
@@ -138,6 +173,22 @@ def copies_under_load(t):
 def copies_around_restarts(t):
     """The same with daemons killed and restarted in between: recovery itself loses nothing."""
     run(t, 12 if lib.LONG else 4, daemons_killed=True)
+
+
+@lib.test(limit_s=240)
+def canary_without_fdatasync(t):
+    """Servers whose fdatasync does nothing lose what was fsynced, and this suite sees it."""
+    source, shim = t.path("shim.c"), t.path("shim.so")
+    with open(source, "w", encoding="utf-8") as file:
+        file.write(SHIM)
+    t.run("cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", shim, source, "-ldl")
+    try:
+        run(t, 2, environment={"LD_PRELOAD": shim})
+    except (lib.Failure, OSError) as error:
+        t.check("shim" not in str(error), "the shim does not work: %s", error)
+        t.say("as it should, it fails: %s", error)
+        raise lib.Expected(str(error)) from error
+    raise lib.Failure("servers without fdatasync passed the test of power loss")
 
 
 lib.main(__doc__)

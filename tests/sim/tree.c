@@ -470,6 +470,7 @@ static void content_mark(
 
 	if (after > LIM_INLINE_MAX || before > LIM_INLINE_MAX) {
 		tree_striped(t, id);
+		tree_dirt(t, id)->surely = true;
 	}
 	d = tree_dirt(t, id);
 	if (op->kind == OP_WRITE) {
@@ -490,6 +491,12 @@ static void objects_note(struct tree *t, struct op *op, uint32_t id, uint64_t be
 	const struct dirt *d = tree_dirt(t, id);
 
 	if (op->kind != OP_WRITE || d == NULL || !d->striped) {
+		return;
+	}
+	if (!d->surely) {
+		/* The MDT may hold it, and forget it, or not. */
+		tree_mark(t, id, u64_min(before, op->off), TREE_FILE_MAX, DIRT_UNKNOWN,
+			d->ost_losses);
 		return;
 	}
 	op->to_objects = true;

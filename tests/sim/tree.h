@@ -84,6 +84,7 @@ struct dirt {
 	uint64_t high; /* no bits from here on */
 	uint8_t any;
 	bool striped; /* may be: it was longer than what the MDT holds */
+	bool surely; /* it is: such a write was answered */
 	bool broken; /* an OST lost the object: reads give EIO */
 	unsigned ost_losses; /* when DIRT_OST was first set */
 };

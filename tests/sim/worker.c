@@ -224,6 +224,7 @@ static void candidate_take(struct worker *w, struct model *m, const uint32_t *ma
 		if (t->dirts[id - 1] != NULL) {
 			t->dirts[id - 1]->broken = false;
 			t->dirts[id - 1]->striped = false;
+			t->dirts[id - 1]->surely = false;
 		}
 	}
 	tree_adopt(t, &w->snap, map);

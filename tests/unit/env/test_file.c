@@ -208,6 +208,51 @@ TEST(file_big)
 	with_dir(big_body);
 }
 
+/* What comes from memory that begins within a page: all blocks of the piece go direct, its rest by the page cache. */
+static void rest_body(_unused_ void *arg)
+{
+	size_t cut = BIG - 48;
+	uint8_t *data = aligned_alloc(4096, BIG);
+	uint8_t *buf = aligned_alloc(4096, BIG);
+	struct reactor_stats before;
+	struct reactor_stats after;
+	struct iovec iov[2];
+	struct env_file *f;
+
+	CHECK(data != NULL && buf != NULL);
+	env_random_bytes(env, data, BIG);
+	CHECK_EQ(env_file_open(env, at("r"),
+			 ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_DIRECT, &f),
+		0);
+	iov[0] = (struct iovec){data, cut};
+	reactor_stats(run_reactor, &before);
+	CHECK_EQ(env_pwrite(f, iov, 1, 4096), 0);
+	reactor_stats(run_reactor, &after);
+	CHECK(after.sys_uring > before.sys_uring || after.sys_file > before.sys_file + 2);
+	iov[0] = (struct iovec){data + cut, BIG - cut};
+	CHECK_EQ(env_pwrite(f, iov, 1, 4096 + cut), 0);
+	big_check(f, buf, data);
+	/* Several pieces, the last of them short, over what is there. */
+	env_random_bytes(env, data, BIG);
+	iov[0] = (struct iovec){data, BIG / 2};
+	iov[1] = (struct iovec){data + BIG / 2, BIG / 2 - 4095};
+	CHECK_EQ(env_pwrite(f, iov, 2, 4096), 0);
+	iov[0] = (struct iovec){data + BIG - 4095, 4095};
+	CHECK_EQ(env_pwrite(f, iov, 1, 4096 + BIG - 4095), 0);
+	big_check(f, buf, data);
+	drop_cache(at("r"));
+	big_check(f, buf, data);
+	env_file_close(f);
+	CHECK_EQ(env_unlink(env, at("r")), 0);
+	free(data);
+	free(buf);
+}
+
+TEST(file_direct_but_for_the_rest)
+{
+	with_dir(rest_body);
+}
+
 static void full_body(_unused_ void *arg)
 {
 	struct env_file *f;
