@@ -213,6 +213,7 @@ struct mds_data {
 	struct layout_ost places[LIM_OST_MAX]; /* made for each placement */
 	uint64_t poll_due_ns;
 	uint64_t poll_last_ns;
+	bool poll_stale; /* objects went since the last look began */
 	struct env_waitq poll_wake;
 	/* sizes */
 	struct list sizes; /* mds_file.size_link */

@@ -337,6 +337,7 @@ static void sent_finish(struct batch *b, struct sent *s)
 	}
 	if (s->result == 0 && !intent->done) {
 		intent->done = true;
+		b->data->poll_stale = true; /* it may have space again */
 		if (intent->d.kind == W_OST_CHANGE_KIND_SET_SIZE) {
 			mds_file_sized(b->data, intent->d.file_fid);
 		}

@@ -158,6 +158,7 @@ static void poll_fiber(struct mds_data *data, void *arg)
 			continue;
 		}
 		data->poll_due_ns = env_now(env) + POLL_IDLE_NS;
+		data->poll_stale = false;
 		poll_all(data, calls);
 		data->poll_last_ns = env_now(env);
 	}
@@ -174,11 +175,24 @@ void mds_osts_active(struct mds_data *data)
 	}
 }
 
+/* Objects that wait to be destroyed by an OST that answers. */
+static bool objects_go(const struct mds_data *data)
+{
+	for (uint32_t i = 0; i < LIM_OST_MAX; i++) {
+		const struct mds_ost *ost = data->osts[i];
+
+		if (ost != NULL && ost->answers && ost->queued > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 bool mds_osts_fresh(struct mds_data *data)
 {
 	uint64_t now = env_now(data->mds->env);
 
-	if (data->poll_last_ns + POLL_FRESH_NS > now) {
+	if (!data->poll_stale && data->poll_last_ns + POLL_FRESH_NS > now && !objects_go(data)) {
 		return true;
 	}
 	data->poll_due_ns = u64_min(data->poll_due_ns, now);

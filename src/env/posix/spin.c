@@ -9,8 +9,8 @@
  *  2. Of near waits, the smoothed lengths of the polled and of the slept ones are compared: polling goes on
  *     only while it makes waits shorter. Each mode is tried now and then to keep its figure true. When both
  *     ends share one CPU, sleeping is as fast, and this is how the reactor finds out.
- *  3. Every pass yields the CPU. A pass that took long met a busy CPU: whoever yields there waits for a whole time slice,
- *     which a sleeper that is woken does not. Polling pauses, twice as long each time it happens again soon.
+ *  3. Every pass yields the CPU. A pass that took long met a busy CPU: polling pauses, twice as long each time it
+ *     happens again soon.
  */
 #include "env/posix/posix_int.h"
 
