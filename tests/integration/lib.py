@@ -322,7 +322,9 @@ def child_run(case, folder, seed):
     """The forked child: runs one test and leaves with its status. The reason is the last line of its log."""
     t = Test(case.name, folder, seed)
     status, reason = 1, ""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Whoever started us in the background had us ignore SIGINT; the programs under test must not.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     try:
         case.function(t)
         for function in reversed(t.cleanups):

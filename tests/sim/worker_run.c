@@ -77,6 +77,12 @@ static size_t stripes_encode(const struct worker *w, const struct op *op, void *
 	return lov_encode(&md, buf, cap, &len) == 0 ? len : 0;
 }
 
+/* A loss that has happened and that nobody has noticed yet is told to every handle when somebody does. */
+static void opened_in_doubt(struct worker *w, const struct op *op, uint32_t id)
+{
+	w->lost_ok[op->handle] = tree_doubtful(w->tree, id, w->cluster->ost_losses);
+}
+
 static int run_create(struct worker *w, const struct op *op, const struct client_cred *cred)
 {
 	uint8_t lov[64];
@@ -102,7 +108,10 @@ static int run_create(struct worker *w, const struct op *op, const struct client
 	tree_model_cred(false, &root);
 	if (model_lookup(w->tree->now, &root, op->id, tree_name(op->name), &id) != 0) {
 		tree_fid_set(w->tree, model_count(w->tree->now) + 1, attr.fid);
-	} else if (!fid_eq(tree_fid(w->tree, id), attr.fid)) {
+		return 0;
+	}
+	opened_in_doubt(w, op, id);
+	if (!fid_eq(tree_fid(w->tree, id), attr.fid)) {
 		fail_op(w, op, err, "it opened another file");
 	}
 	return 0;
@@ -116,6 +125,7 @@ static int run_open(struct worker *w, const struct op *op, const struct client_c
 
 	w->lost_ok[op->handle] = false;
 	w->losses_at_open[op->handle] = w->ost_losses;
+	opened_in_doubt(w, op, op->id);
 	return err;
 }
 
