@@ -9,9 +9,8 @@
 #define NACRE_TESTS_FAULT_SWEEP_H
 
 #include "base/alloc.h"
-#include <inttypes.h>
-
 #include "env/sim/sim.h"
+#include "test.h"
 
 enum fault_kind {
 	FAULT_ALLOC,
