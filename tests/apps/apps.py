@@ -288,7 +288,7 @@ def fio(t):
         result = t.run("fio", "--name=%s-%d-%s" % (engine, direct, pattern), "--directory=" + (mount / "striped"),
                        "--ioengine=" + engine, "--direct=%d" % direct, "--rw=" + pattern,
                        ("--bsrange=" if "-" in block else "--bs=") + block, "--size=" + size, "--numjobs=2", "--iodepth=8",
-                       "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--end_fsync=1", "--randseed=%d" % t.seed,
+                       "--verify=crc32c", "--verify_state_save=0", "--verify_fatal=1", "--do_verify=1", "--end_fsync=1", "--randseed=%d" % t.seed,
                        "--group_reporting", "--output-format=terse", check=False, limit_s=170)
         if result.returncode != 0 and "engine" in result.stderr and "not" in result.stderr:
             raise lib.Failure("fio has no engine %s" % engine)
