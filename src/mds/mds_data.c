@@ -485,9 +485,10 @@ void mds_data_stop(struct mds *mds)
 #define CRED(name) ((int)offsetof(struct w_mds_##name##_req, cred))
 
 const struct mds_handler mds_handlers_data[] = {
+	/* It makes no file and its records go with the close: on a full MDT files are still read and overwritten. */
 	{.op = W_OP_MDS_OPEN,
 		.flags = MDS_H_CHANGE | MDS_H_READ_ONLY_OK,
-		.kind = STATE_CHANGE,
+		.kind = STATE_RELEASE,
 		.cred_offset = CRED(open),
 		.execute = mds_open_request_execute,
 		.reply = mds_open_request_reply,

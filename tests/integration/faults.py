@@ -106,8 +106,13 @@ def full_mdt(t):
                 os.unlink(mount / ("f%d" % number))
     t.check(refusals >= 20, "%d inline files of 4,000 bytes fitted into 96 MiB", number)
     t.say("%d files fitted", number)
-    with open(mount / "before", "rb") as file:
-        t.equal(len(file.read()), 100000, "bytes read while the MDT is full")
+    for count in range(60):
+        with open(mount / ("f%d" % t.rng.randrange(number)), "rb") as file:
+            t.equal(len(file.read()), 4000, "bytes of a small file read while the MDT is full")
+        with open(mount / "before", "r+b") as file:
+            t.equal(len(file.read()), 100000, "bytes read while the MDT is full")
+            file.seek(0)
+            file.write(b"%06d" % count)
     t.equal(len(os.listdir(mount.point)), number + 1, "entries listed while the MDT is full")
     one.kill("mds")
     one.up()
