@@ -321,8 +321,6 @@ def sqlite_verify(t, path):
 @lib.test(limit_s=120)
 def sqlite(t):
     """sqlite3 in every journal mode, and three processes writing one database."""
-    if not shutil.which("sqlite3"):
-        t.skip("this machine has no sqlite3")
     _, mount = cluster.started(t)
     sqlite_work(t, mount / "db")
 
@@ -395,9 +393,7 @@ def after_kill_9(t):
     git_work(t, mount)
     rsync_work(t, mount, 150)
     project_work(t, mount, 20)
-    have_sqlite = shutil.which("sqlite3")
-    if have_sqlite:
-        sqlite_work(t, mount / "db", 500)
+    sqlite_work(t, mount / "db", 500)
     before = tree_hash(mount / "mixed")
     for number in range(2):
         one.kill()
@@ -409,8 +405,7 @@ def after_kill_9(t):
         git_verify(t, mount)
         t.equal(tree_hash(mount / "mixed"), before, "the rsynced tree after kill -9")
         t.run("sh", "-c", "make -s -j4 && make -s check && make -s clean", cwd=mount / "project")
-        if have_sqlite:
-            sqlite_verify(t, mount / "db")
+        sqlite_verify(t, mount / "db")
     for name in ("clone", "local-clone", "project", "mixed"):
         t.run("rm", "-r", mount / name)
     shutil.rmtree(t.path("project"))

@@ -80,6 +80,8 @@ STEPS = (
     mounts("powerloss", 420),
     mounts("documents", 600),
     mounts("apps", 720, folder="tests/apps"),
+    mounts("databases", 420, folder="tests/apps"),
+    mounts("workloads", 420, folder="tests/apps"),
     Step("sim", ("bash", "tools/dev/sim.sh", "--seeds", "1500", "--stats"), 400, frozenset((FULL,)), ("build-rel",)),
     Step("sim-long", ("bash", "tools/dev/sim.sh", "--seeds", "20000", "--stats"), 3600, frozenset((LONG,)), ("build-rel",)),
     build("asan", 600, ALWAYS),
