@@ -1,8 +1,16 @@
 #!/usr/bin/env bash
-# help: measure: what an operation costs, hop by hop; the layers one by one
-# usage: ./dev bench [NAME [ARGUMENT...]]
+# help: measure: beside local file systems and peers; what an operation costs; the layers one by one
+# usage: ./dev bench [--quick] [--peers local,moosefs,glusterfs] [--only ROW,...] [--repetitions N] [--json]
+#        ./dev bench NAME [ARGUMENT...]
 #
-# Without a name: lists the benches. With one: runs it on what ./dev build made.
+# Without a name: all rows on all columns in turn, in one run: local disk and tmpfs, ours over /dev/fuse, over io_uring and by
+# libnacre, MooseFS and GlusterFS as packaged and with client caches off. Tables, build/bench/bench.{json,txt,svg}. Root.
+#   --quick            some minutes instead of more than an hour
+#   --peers A,B        local, moosefs, glusterfs, none; ./dev deps peers installs the last two
+#   --only A,B         rows or groups of --list     --columns A,B   columns of the table
+#   --repetitions N    5 (quick: 3)                 --json          JSON instead of the tables
+#   --floors           fail if a floor against the peers is missed
+#   --scale tiny       seconds: only shows that it works
 #
 # cost   FUSE requests, RPCs, system calls, sleeps and CPU of each operation on a mount, counted from outside
 # hops   where the microseconds of one mkdir go (needs tracefs)
@@ -19,9 +27,12 @@ set -euo pipefail
 main() {
 	local name=${1:-}
 	case $name in
-	'' | -h | --help)
+	-h | --help)
 		verb_help "${BASH_SOURCE[0]}"
 		return 0
+		;;
+	'' | -*)
+		exec /usr/bin/python3 -B bench/compare.py "$@"
 		;;
 	esac
 	shift

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # help: install the Debian packages that are missing (without root: say which)
-# usage: ./dev deps [build|check]...
+# usage: ./dev deps [build|check|peers]...
 #
-# Installs what tools/dev/packages.txt lists and the machine lacks; without arguments both classes.
+# Installs what tools/dev/packages.txt lists and the machine lacks; without arguments the classes build and check. The peers
+# of ./dev bench are installed only when named.
 # Services that a package would start are held back by a temporary policy-rc.d.
 # Without root it prints the one apt-get line to run and exits with 77.
 set -euo pipefail
@@ -67,7 +68,7 @@ main() {
 			verb_help "${BASH_SOURCE[0]}"
 			return 0
 			;;
-		build | check) classes+=("$1") ;;
+		build | check | peers) classes+=("$1") ;;
 		*) usage_error "deps: unknown argument '$1'" ;;
 		esac
 		shift
