@@ -38,6 +38,8 @@ def arguments():
     parser.add_argument("--bin", default=os.path.join(cost.ROOT, "build", "bin"))
     parser.add_argument("--driver", default=os.path.join(cost.ROOT, "build", "rel", "bench", "bench_workload"))
     parser.add_argument("--scratch", help="on the disk that is measured; removed afterwards (build/bench-scratch-PID)")
+    parser.add_argument("--nice", type=int, default=0, help="priority of everything in the run (-19 .. 19): on a machine that "
+                        "others use, -19 is what MooseFS gives itself")
     parser.add_argument("--floors", action="store_true", help="fail if a floor against the peers is missed")
     parser.add_argument("--list", action="store_true", help="names of groups and rows")
     args = parser.parse_args()
@@ -128,7 +130,7 @@ class Bench:
                 used = worker.cpu() - before[worker.column.name]
                 self.idle[worker.column.name] = round(used / seconds * 100, 4)
 
-    def measure(self):
+    def measure(self, save):
         self.measure_idle()
         for repetition in range(self.args.repetitions):
             for group in workloads.groups():
@@ -136,6 +138,7 @@ class Bench:
                 if rows:
                     say("repetition %d of %d: %s" % (repetition + 1, self.args.repetitions, group.name))
                     self.group_measure(group, rows, repetition)
+                    save()
 
     def group_measure(self, group, rows, repetition):
         workers = [w for w in self.workers if not (group.mount_only and w.column.native)]
@@ -168,27 +171,33 @@ def machine():
 
 def inside(args):
     """All that is measured; runs in the namespaces."""
+    os.nice(args.nice)
     systems.network_enter()
     bench = Bench(args)
-    facts = {"scale": args.scale.name, "repetitions": args.repetitions, "machine": machine()}
+    facts = {"scale": args.scale.name, "repetitions": args.repetitions, "nice": args.nice, "machine": machine()}
     bench.start()
+    facts["configuration"] = bench.told
+    facts["columns"] = [worker.column.name for worker in bench.workers]
     try:
-        bench.measure()
+        bench.measure(lambda: save(args, facts, bench))
     finally:
         bench.stop()
-    facts.update({"configuration": bench.told, "columns": [w.column.name for w in bench.workers],
-                  "idle_cpu_percent": bench.idle, "errors": bench.errors})
-    result = report.result(facts, bench.samples)
-    os.makedirs(args.out, exist_ok=True)
-    text = report.text(result)
-    for name, content in (("bench.json", json.dumps(result, indent=1) + "\n"), ("bench.txt", text),
-                          ("bench.svg", report.svg(result))):
-        with open(os.path.join(args.out, name), "w", encoding="utf-8") as file:
-            file.write(content)
-    sys.stdout.write(json.dumps(result) + "\n" if args.json else text)
+    result = save(args, facts, bench)
+    sys.stdout.write(json.dumps(result) + "\n" if args.json else report.text(result))
     sys.stdout.flush()
     missed = [floor for floor in result["floors"] if not floor["met"]]
     return 1 if bench.errors or (args.floors and missed) else 0
+
+
+def save(args, facts, bench):
+    """Writes what is known so far: whoever waits for one row need not wait for all."""
+    result = report.result(dict(facts, idle_cpu_percent=bench.idle, errors=bench.errors), bench.samples)
+    os.makedirs(args.out, exist_ok=True)
+    for name, content in (("bench.json", json.dumps(result, indent=1) + "\n"), ("bench.txt", report.text(result)),
+                          ("bench.svg", report.svg(result))):
+        with open(os.path.join(args.out, name), "w", encoding="utf-8") as file:
+            file.write(content)
+    return result
 
 
 # ---- outside ----

@@ -132,9 +132,10 @@ def cpu_table(facts):
 
 
 def text(facts):
-    parts = ["%s run, %d repetitions in turn; Linux %s, %d CPUs, %d GiB, load %.1f at the start"
+    parts = ["%s run, %d repetitions in turn; Linux %s, %d CPUs, %d GiB, load %.1f at the start; nice %d"
              % (facts["scale"], facts["repetitions"], facts["machine"]["kernel"], facts["machine"]["cpus"],
-                facts["machine"]["memory_gib"], facts["machine"]["load_at_start"])]
+                facts["machine"]["memory_gib"], facts["machine"]["load_at_start"],
+                facts["nice"])]
     for name, lines in facts["configuration"].items():
         parts.append("\n".join("%s: %s" % (name, line) for line in lines))
     parts.append("Rates: median of the repetitions ~ spread; ratios over the better peer\n" + rates_table(facts))

@@ -75,7 +75,7 @@ STEPS = (
     mounts("coherence", 300),
     mounts("striping", 240),
     mounts("survival", 420),
-    mounts("costs", 180),
+    mounts("costs", 600),
     mounts("faults", 420),
     mounts("powerloss", 420),
     mounts("documents", 600),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # help: measure: beside local file systems and peers; what an operation costs; the layers one by one
 # usage: ./dev bench [--quick] [--peers local,moosefs,glusterfs] [--only ROW,...] [--repetitions N] [--json]
+#        ./dev bench --budget [--ops A,B] [--gate | --lower]
 #        ./dev bench NAME [ARGUMENT...]
 #
 # Without a name: all rows on all columns in turn, in one run: local disk and tmpfs, ours over /dev/fuse, over io_uring and by
@@ -9,8 +10,12 @@
 #   --peers A,B        local, moosefs, glusterfs, none; ./dev deps peers installs the last two
 #   --only A,B         rows or groups of --list     --columns A,B   columns of the table
 #   --repetitions N    5 (quick: 3)                 --json          JSON instead of the tables
+#   --nice -19         everything at the priority that MooseFS gives itself: on a machine that others use
 #   --floors           fail if a floor against the peers is missed
 #   --scale tiny       seconds: only shows that it works
+#
+# With --budget: FUSE requests, RPCs, wake-ups, system calls and copied bytes of each operation beside the design's budget
+# and the ceilings of bench/budget.json, which may only fall: --gate holds them (./dev check does), --lower lowers them.
 #
 # cost   FUSE requests, RPCs, system calls, sleeps and CPU of each operation on a mount, counted from outside
 # hops   where the microseconds of one mkdir go (needs tracefs)
@@ -30,6 +35,10 @@ main() {
 	-h | --help)
 		verb_help "${BASH_SOURCE[0]}"
 		return 0
+		;;
+	--budget)
+		shift
+		exec /usr/bin/python3 -B bench/budget.py "$@"
 		;;
 	'' | -*)
 		exec /usr/bin/python3 -B bench/compare.py "$@"
