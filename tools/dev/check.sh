@@ -9,7 +9,7 @@
 # --only P      only the steps whose name contains P or matches it as a shell pattern, and what they need
 # --list        print the steps and stop
 # --json        progress on stderr, one JSON report on stdout
-# --clean-root  make a fresh Debian root with debootstrap and prove the build and --quick in it
+# --clean-root  make a fresh Debian root with debootstrap and prove ./dev quickstart and --quick in it
 #
 # Logs are build/check/NAME.log. NACRE_SEED=N repeats a run's random choices.
 # The last line is always "N passed, N failed, N skipped".

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Proves ./dev quickstart (once the verb exists), ./dev build and ./dev check --quick in a fresh Debian root.
+# Proves ./dev quickstart and ./dev check --quick in a fresh Debian root.
 #
 # debootstrap makes the root from the mirrors this machine's apt is configured for, proxy included; the result is kept as
 # build/clean-root/base.tar.gz. Each command runs by chroot in mount and pid namespaces of its own, so that
@@ -130,11 +130,8 @@ main() {
 	proxy_export
 	base_make
 	root_make
-	if ./dev help | grep -q '^  quickstart '; then
-		root_case './dev quickstart'
-	else
-		root_case './dev build'
-	fi
+	# As a newcomer does: start, look, stop, and again with the data there.
+	root_case './dev quickstart && build/bin/nacre down build/quickstart && ./dev quickstart && build/bin/nacre down build/quickstart'
 	root_run './dev check --quick' || return 1
 	root_remove
 }
