@@ -35,6 +35,8 @@ int cli_sync(int argc, char **argv);
 int cli_fail(const char *fmt, ...) _printf_(1, 2);
 /* Points to --help and returns 2. */
 int cli_usage(const char *verb, const char *fmt, ...) _printf_(2, 3);
+/* For what getopt_long(3) did not take: `opt` is '?' or ':'. Returns 2. */
+int cli_usage_option(const char *verb, int opt, char **argv);
 /* Prints and frees. Returns 0. */
 int cli_json_print(json_t *j);
 /* A size like 10G, 512M, 4096 (powers of 1024). False if it is none. */
@@ -43,6 +45,8 @@ bool cli_size_parse(const char *text, uint64_t *ret_bytes);
 const char *cli_size_format(uint64_t bytes, char *buf, size_t cap);
 /* Reads a whole small file; NUL-terminated; free() it. NULL and errno on failure. */
 char *cli_file_read(const char *path, size_t max, size_t *ret_len);
+/* Reads a server key file: RPC_KEY_BYTES. Prints on failure, returns an exit code. */
+_check_ int cli_server_key_read(const char *path, uint8_t *key);
 /* Writes a new file atomically (tmp, fsync, rename) with this mode. 0 or -errno. */
 _check_ int cli_file_write(const char *path, const char *text, size_t len, unsigned mode);
 /* Directory of the running program's binary, for finding its siblings. */
@@ -89,7 +93,8 @@ const char *cluster_path(const struct cluster *c, char *buf, const char *fmt, ..
 const char *cluster_hostport(const struct cluster *c, const struct cluster_daemon *d, char *buf);
 /* Source of a mount: HOST:PORT:/FS. */
 const char *cluster_source(const struct cluster *c, char *buf);
-/* Process id of the daemon if it runs with its configuration, else 0. */
+/* Process id of the daemon if it runs with its configuration, else 0. One that was killed and is not gone yet
+ * is waited for: it holds its targets. */
 int cluster_daemon_pid(const struct cluster *c, const struct cluster_daemon *d);
 
 /* ---- mounts of this host ---- */
@@ -114,7 +119,9 @@ struct cli_conn;
 typedef int cli_conn_fn(struct cli_conn *conn, void *ctx);
 int cli_conn_run(const char *key_path, const char *hostname, cli_conn_fn *fn, void *ctx);
 struct env *cli_conn_env(struct cli_conn *conn);
-/* One call to a target at the given addresses (NULL-terminated list), with a limit of 5 s. The reply's views
+/* How long a call may take, connecting included; 5 s at first. */
+void cli_conn_limit_set(struct cli_conn *conn, uint64_t limit_ns);
+/* One call to a target at the given addresses (NULL-terminated list), within that limit. The reply's views
  * live until rpc_call_fini(call). */
 _yields_ _check_ int cli_conn_call(struct cli_conn *conn, const char *target, const char *fsname,
 	const char *const *addrs, struct rpc_call *call);

@@ -14,6 +14,7 @@
 
 struct cli_conn {
 	struct env *env;
+	uint64_t limit_ns; /* of a call */
 	struct rpc_client *client;
 };
 
@@ -56,7 +57,7 @@ struct conn_run {
 static int conn_run(struct env *env, void *ctx)
 {
 	struct conn_run *r = ctx;
-	struct cli_conn conn = {.env = env};
+	struct cli_conn conn = {.env = env, .limit_ns = CALL_NS_MAX};
 	uint8_t random[16];
 	struct rpc_client_opts opts = {
 		.env = env,
@@ -107,13 +108,18 @@ struct env *cli_conn_env(struct cli_conn *conn)
 	return conn->env;
 }
 
+void cli_conn_limit_set(struct cli_conn *conn, uint64_t limit_ns)
+{
+	conn->limit_ns = limit_ns;
+}
+
 int cli_conn_call(struct cli_conn *conn, const char *target, const char *fsname,
 	const char *const *addrs, struct rpc_call *call)
 {
 	static struct rpc_addrs list;
 	struct rpc_session_opts opts = {.target = target, .fsname = fsname, .addrs = &list};
 	struct rpc_session *session = NULL;
-	uint64_t deadline = env_now(conn->env) + CALL_NS_MAX;
+	uint64_t deadline = env_now(conn->env) + conn->limit_ns;
 	int err;
 
 	memset(&list, 0, sizeof(list));

@@ -1,10 +1,12 @@
 /*
  * nacre: the user's and administrator's command. Each verb is a file nacre_VERB.c.
  */
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cli/cli.h"
 #include "nacre/version.h"
 
@@ -43,6 +45,20 @@ int cli_usage(const char *verb, const char *fmt, ...)
 	return 2;
 }
 
+int cli_usage_option(const char *verb, int opt, char **argv)
+{
+	const char *word = argv[optind - 1];
+
+	if (opt == ':') {
+		return cli_usage(verb, "%s needs a value", word);
+	}
+	/* Of letters behind one dash the one that is wrong; of long options the word as it is. */
+	if (strncmp(word, "--", 2) != 0 && optopt > ' ' && optopt <= '~') {
+		return cli_usage(verb, "there is no option -%c", optopt);
+	}
+	return cli_usage(verb, "there is no option %s", word);
+}
+
 static int help(FILE *out, int code)
 {
 	fputs("usage: nacre VERB [OPTIONS]\n\n", out);
@@ -67,6 +83,9 @@ int main(int argc, char **argv)
 		printf("nacre %s\n", NACRE_VERSION);
 		return 0;
 	}
+	/* What went wrong is said once, by the verb: not by getopt, and not by the layers below it. */
+	opterr = 0;
+	log_level_set(LOG_ERROR);
 	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++) {
 		if (strcmp(argv[1], verbs[i].name) == 0) {
 			return verbs[i].run(argc - 1, argv + 1);

@@ -40,7 +40,22 @@ static json_t *str_json(struct wire_str s)
 	return json_stringn(s.len == 0 ? "" : s.ptr, s.len);
 }
 
-static void clients_take(struct status *st, const struct w_target_status_rep *rep)
+/* Targets asked at the same time. */
+#define ASKING_MAX 64
+/* A target that takes longer is down for whoever looks. */
+#define ANSWER_NS_MAX (2 * NS_PER_S)
+
+/* One target's question, a fiber. */
+struct asking {
+	struct cli_conn *conn;
+	struct w_target t; /* its texts are in the MGS's answer */
+	json_t *j;
+	json_t *clients;
+	unsigned *left; /* fibers that still run */
+	struct env_waitq *ended;
+};
+
+static void clients_take(json_t *clients, const struct w_target_status_rep *rep)
 {
 	struct wire_iter it = w_client_info_iter(&rep->clients.view);
 	struct w_client_info c;
@@ -62,7 +77,7 @@ static void clients_take(struct status *st, const struct w_target_status_rep *re
 		json_object_set_new(j, "address", str_json(c.addr));
 		json_object_set_new(j, "opens", json_integer((json_int_t)c.opens));
 		json_object_set_new(j, "idle_ms", json_integer((json_int_t)c.idle_ms));
-		json_array_append_new(st->clients, j);
+		json_array_append_new(clients, j);
 	}
 }
 
@@ -88,10 +103,11 @@ static void answer_take(json_t *j, const struct w_target_status_rep *rep)
 	json_object_set_new(j, "counters", counters);
 }
 
-static void target_ask(
-	struct cli_conn *conn, struct status *st, const struct w_target *t, json_t *j)
+static void target_ask(void *arg)
 {
-	static char addr[4][LIM_ADDR_LEN_MAX + 1];
+	struct asking *a = arg;
+	const struct w_target *t = &a->t;
+	char addr[4][LIM_ADDR_LEN_MAX + 1];
 	const struct wire_str from[4] = {t->addr0, t->addr1, t->addr2, t->addr3};
 	const char *addrs[5] = {NULL};
 	char name[LIM_TARGET_NAME_MAX + 1];
@@ -109,17 +125,18 @@ static void target_ask(
 	}
 	err = wire_str_copy(t->name, name, sizeof(name));
 	if (err == 0) {
-		err = cli_conn_call(conn, name, "", addrs, &call);
+		err = cli_conn_call(a->conn, name, "", addrs, &call);
 	}
-	json_object_set_new(j, "state", json_string(err == 0 ? "up" : "down"));
+	json_object_set_new(a->j, "state", json_string(err == 0 ? "up" : "down"));
 	if (err == 0) {
-		answer_take(j, &rep);
-		clients_take(st, &rep);
+		answer_take(a->j, &rep);
+		clients_take(a->clients, &rep);
 	} else {
-		st->down++;
-		json_object_set_new(j, "error", json_string(ne_text(err)));
+		json_object_set_new(a->j, "error", json_string(ne_text(err)));
 	}
 	rpc_call_fini(&call);
+	(*a->left)--;
+	env_wake_all(cli_conn_env(a->conn), a->ended);
 }
 
 static void addresses_take(json_t *j, const struct w_target *t)
@@ -135,13 +152,65 @@ static void addresses_take(json_t *j, const struct w_target *t)
 	json_object_set_new(j, "addresses", list);
 }
 
+static json_t *target_new(const struct w_target *t)
+{
+	json_t *j = json_object();
+
+	json_object_set_new(j, "name", str_json(t->name));
+	json_object_set_new(j, "pid", json_integer(t->pid));
+	json_object_set_new(j, "epoch", json_integer(t->epoch));
+	addresses_take(j, t);
+	return j;
+}
+
+/* What the fibers found, in the order of the map. */
+static void answers_take(struct status *st, struct asking *asked, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		st->down += json_object_get(asked[i].j, "error") != NULL;
+		json_array_append_new(st->targets, asked[i].j);
+		json_array_extend(st->clients, asked[i].clients);
+		json_decref(asked[i].clients);
+	}
+}
+
+static void targets_ask(struct cli_conn *conn, struct status *st, struct wire_iter *it)
+{
+	static struct asking asked[ASKING_MAX];
+	struct env *env = cli_conn_env(conn);
+	struct env_waitq ended;
+	struct w_target t;
+	unsigned count = ASKING_MAX;
+
+	env_waitq_init(&ended);
+	while (count == ASKING_MAX) {
+		unsigned left = 0;
+
+		for (count = 0; count < ASKING_MAX && w_target_next(it, &t); count++) {
+			asked[count] = (struct asking){.conn = conn,
+				.t = t,
+				.j = target_new(&t),
+				.clients = json_array(),
+				.left = &left,
+				.ended = &ended};
+			left++;
+			if (env_spawn(env, "status", target_ask, &asked[count]) != 0) {
+				target_ask(&asked[count]);
+			}
+		}
+		while (left > 0) {
+			(void)env_wait(env, &ended, ENV_FOREVER, ENV_WAIT_PLAIN);
+		}
+		answers_take(st, asked, count);
+	}
+}
+
 static int ask_run(struct cli_conn *conn, void *ctx)
 {
 	struct status *st = ctx;
 	struct w_mgs_map_req req = {0};
 	struct w_mgs_map_rep rep;
 	struct rpc_call call = {.op = W_OP_MGS_MAP, .request = &req, .reply = &rep};
-	struct w_target t;
 	struct wire_iter it;
 	int err = cli_conn_call(conn, MGS_TARGET, "", st->where.addrs, &call);
 
@@ -154,16 +223,8 @@ static int ask_run(struct cli_conn *conn, void *ctx)
 	}
 	st->map_version = rep.version;
 	it = w_target_iter(&rep.targets.view);
-	while (w_target_next(&it, &t)) {
-		json_t *j = json_object();
-
-		json_object_set_new(j, "name", str_json(t.name));
-		json_object_set_new(j, "pid", json_integer(t.pid));
-		json_object_set_new(j, "epoch", json_integer(t.epoch));
-		addresses_take(j, &t);
-		target_ask(conn, st, &t, j);
-		json_array_append_new(st->targets, j);
-	}
+	cli_conn_limit_set(conn, ANSWER_NS_MAX);
+	targets_ask(conn, st, &it);
 	rpc_call_fini(&call);
 	return 0;
 }
@@ -332,7 +393,7 @@ int cli_status(int argc, char **argv)
 	static struct status st;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		switch (opt) {
 		case OPT_DIR:
 			st.where.dir = optarg;
@@ -350,7 +411,7 @@ int cli_status(int argc, char **argv)
 			fputs(usage_text, stdout);
 			return 0;
 		default:
-			return cli_usage("status", "unknown option");
+			return cli_usage_option("status", opt, argv);
 		}
 	}
 	if (optind < argc && st.where.dir == NULL) {

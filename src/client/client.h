@@ -35,6 +35,7 @@ struct client_options {
 	const char *fsname;
 	const char *subdir; /* "" or "a/b": becomes the root of the mount */
 	const char *key_text; /* contents of the key file (src/rpc: rpc_key_parse) */
+	const char *key_path; /* where it came from, for messages; or NULL */
 	const char *hostname; /* for people */
 	uint32_t pid; /* for people */
 	uint64_t patience_ns; /* 0: wait for ever */

@@ -472,7 +472,16 @@ struct client_space {
 	uint32_t state;
 };
 
-_yields_ _check_ int client_target_statfs(struct client *c, struct client_target *t,
-	uint64_t deadline_ns, struct client_space *ret_space);
+/* One target asked whether it is there, and for its space (not the MGT's). */
+struct client_probe {
+	struct client_target *target; /* in */
+	int err;
+	struct client_space space;
+	uint64_t latency_ns;
+};
+
+/* Asks all at the same time. -NE_INTR, -NE_NOMEM; a target's own failure is in its probe. */
+_yields_ _check_ int client_probe(
+	struct client *c, struct client_probe *probes, uint32_t count, uint64_t deadline_ns);
 
 #endif

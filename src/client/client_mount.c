@@ -74,8 +74,10 @@ static int mount_rpc(struct mounting *m)
 	}
 	err = rpc_key_parse(m->opt->key_text, strlen(m->opt->key_text), key);
 	if (err != 0) {
-		why_set(m, "the key file does not hold a valid key (%s): get a new copy of it",
-			ne_text(err));
+		why_set(m, "the key file %.300s does not hold a client's key (%s)",
+			m->opt->key_path != NULL ? m->opt->key_path : "given",
+			err == -NE_VERSION ? "it was made by another version"
+					   : "it is another file, or damaged");
 		return err;
 	}
 	env_random_bytes(c->env, random, sizeof(random));

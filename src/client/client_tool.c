@@ -12,6 +12,8 @@
 /* Text after which a list ends with "next". The longest element, an entry with four addresses, is below 2 KiB. */
 #define TOOL_PAGE (LIM_XATTR_VALUE_MAX - 6 * 1024)
 #define TOOL_PATHS_MAX 32
+/* Targets asked at the same time. */
+#define PROBES_MAX 64
 
 struct tool {
 	struct client *c;
@@ -51,25 +53,50 @@ static void target_state(struct client_json *j, uint32_t state)
 }
 
 /* A list of targets from the position in arg on; fn writes one element. */
-typedef _yields_ int tool_target_fn(struct tool *t, struct client_target *target);
+typedef void tool_target_fn(
+	struct tool *t, struct client_target *target, const struct client_probe *probe);
 
-static int tool_targets(struct tool *t, bool mgt, tool_target_fn *fn)
+/* A group of targets: those from *pos on, at most PROBES_MAX; ret_at says where each is. */
+static uint32_t targets_take(
+	struct tool *t, bool mgt, uint32_t *pos, struct client_probe *ret_probes, uint32_t *ret_at)
 {
-	uint32_t pos = (uint32_t)strtoul(t->arg, NULL, 10);
 	struct client_target *target;
+	uint32_t count = 0;
+
+	while (count < PROBES_MAX && (target = client_target_next(t->c, pos)) != NULL) {
+		if (target->kind != W_TARGET_KIND_MGT || mgt) {
+			ret_at[count] = *pos - 1;
+			ret_probes[count++] = (struct client_probe){.target = target};
+		}
+	}
+	return count;
+}
+
+/* With `ask` they are asked first, a group at the same time. */
+static int tool_targets(struct tool *t, bool mgt, bool ask, tool_target_fn *fn)
+{
+	_cleanup_(free_ptr) struct client_probe *probes =
+		mem_zalloc_array(PROBES_MAX, sizeof(*probes));
+	uint32_t pos = (uint32_t)strtoul(t->arg, NULL, 10);
+	uint32_t at[PROBES_MAX];
+	uint32_t count = PROBES_MAX;
 	uint32_t next = 0;
-	int err = 0;
+	int err = probes == NULL ? -NE_NOMEM : 0;
 
 	client_json_open(&t->j, "targets", '[');
-	while (err == 0 && (target = client_target_next(t->c, &pos)) != NULL) {
-		if (target->kind == W_TARGET_KIND_MGT && !mgt) {
-			continue;
+	while (err == 0 && next == 0 && count == PROBES_MAX) {
+		count = targets_take(t, mgt, &pos, probes, at);
+		if (ask) {
+			err = client_probe(
+				t->c, probes, count, env_now(t->c->env) + CLIENT_STATUS_NS);
 		}
-		if (t->j.out->len > TOOL_PAGE) {
-			next = pos - 1;
-			break;
+		for (uint32_t i = 0; i < count && err == 0 && next == 0; i++) {
+			if (t->j.out->len > TOOL_PAGE) {
+				next = at[i];
+			} else {
+				fn(t, probes[i].target, &probes[i]);
+			}
 		}
-		err = fn(t, target);
 	}
 	client_json_close(&t->j, ']');
 	client_json_number(&t->j, "next", next);
@@ -144,7 +171,8 @@ static int tool_path(struct tool *t)
 
 /* ---- nacre.map ---- */
 
-static int map_target(struct tool *t, struct client_target *target)
+static void map_target(
+	struct tool *t, struct client_target *target, _unused_ const struct client_probe *probe)
 {
 	char uuid[UUID_STR_MAX];
 
@@ -160,7 +188,6 @@ static int map_target(struct tool *t, struct client_target *target)
 	client_json_close(&t->j, ']');
 	client_json_number(&t->j, "pid", target->pid);
 	client_json_close(&t->j, '}');
-	return 0;
 }
 
 static void map_pools(struct tool *t)
@@ -194,88 +221,63 @@ static int tool_map(struct tool *t)
 	client_json_number(&t->j, "version", t->c->map.version);
 	client_json_text(&t->j, "cluster", uuid_format(t->c->map.cluster, uuid, sizeof(uuid)));
 	map_pools(t);
-	return tool_targets(t, true, map_target);
+	return tool_targets(t, true, false, map_target);
 }
 
 /* ---- nacre.statfs, nacre.check ---- */
 
-static int statfs_target(struct tool *t, struct client_target *target)
+static void statfs_target(
+	struct tool *t, struct client_target *target, const struct client_probe *probe)
 {
+	const struct client_space *s = &probe->space;
 	struct client_json *j = &t->j;
-	struct client_space s;
-	int err = client_target_statfs(t->c, target, env_now(t->c->env) + CLIENT_STATUS_NS, &s);
+	int err = probe->err;
 
-	if (err == -NE_INTR) {
-		return err;
-	}
 	target_head(j, target);
 	if (err != 0) {
 		client_json_text(j, "error", ne_text(err == -NE_TIMEDOUT ? -NE_TARGET_DOWN : err));
 	} else {
-		client_json_unsigned(j, "bytes_total", s.bytes_total);
-		client_json_unsigned(j, "bytes_free", s.bytes_free);
-		client_json_unsigned(j, "bytes_avail", s.bytes_avail);
-		client_json_unsigned(j, "files_total", s.files_total);
-		client_json_unsigned(j, "files_free", s.files_free);
-		client_json_unsigned(j, "files_used", s.files_used);
-		client_json_unsigned(j, "backing_fsid", s.backing_fsid & INT64_MAX);
-		target_state(j, s.state);
+		client_json_unsigned(j, "bytes_total", s->bytes_total);
+		client_json_unsigned(j, "bytes_free", s->bytes_free);
+		client_json_unsigned(j, "bytes_avail", s->bytes_avail);
+		client_json_unsigned(j, "files_total", s->files_total);
+		client_json_unsigned(j, "files_free", s->files_free);
+		client_json_unsigned(j, "files_used", s->files_used);
+		client_json_unsigned(j, "backing_fsid", s->backing_fsid & INT64_MAX);
+		target_state(j, s->state);
 	}
 	client_json_close(j, '}');
-	return 0;
 }
 
 static int tool_statfs(struct tool *t)
 {
 	client_json_text(&t->j, "fsname", t->c->fsname);
-	return tool_targets(t, false, statfs_target);
+	return tool_targets(t, false, true, statfs_target);
 }
 
-static int mgs_alive(struct client *c)
-{
-	struct w_mgs_map_req req = {
-		.fsname = wire_str_of(c->fsname), .have_version = c->map.version};
-	struct w_mgs_map_rep rep;
-	_cleanup_(rpc_call_fini) struct rpc_call call = {.op = W_OP_MGS_MAP,
-		.request = &req,
-		.reply = &rep,
-		.deadline_ns = env_now(c->env) + CLIENT_STATUS_NS};
-
-	return client_call(c, c->mgs, &call);
-}
-
-static int check_target(struct tool *t, struct client_target *target)
+static void check_target(
+	struct tool *t, struct client_target *target, const struct client_probe *probe)
 {
 	struct client_json *j = &t->j;
-	struct client *c = t->c;
-	uint64_t start = env_now(c->env);
-	struct rpc_session *session;
-	struct client_space space;
-	bool mgt = target->kind == W_TARGET_KIND_MGT;
-	int err = mgt ? mgs_alive(c)
-		      : client_target_statfs(c, target, start + CLIENT_STATUS_NS, &space);
+	struct rpc_session *session =
+		target->kind == W_TARGET_KIND_MGT ? t->c->mgs : target->session;
+	int met = session != NULL ? rpc_session_error(session) : 0;
+	int err = probe->err;
 
-	if (err == -NE_INTR) {
-		return err;
-	}
-	session = mgt ? c->mgs : target->session;
 	target_head(j, target);
 	client_json_text(j, "state", err == 0 ? "active" : "unreachable");
 	if (err == 0) {
 		client_json_text(j, "address", rpc_session_addr(session));
-		client_json_unsigned(j, "latency_us", (env_now(c->env) - start) / NS_PER_US);
+		client_json_unsigned(j, "latency_us", probe->latency_ns / NS_PER_US);
 	} else {
-		int met = session != NULL ? rpc_session_error(session) : 0;
-
 		client_json_text(j, "error", ne_text(err == -NE_TIMEDOUT && met != 0 ? met : err));
 	}
 	client_json_close(j, '}');
-	return 0;
 }
 
 static int tool_check(struct tool *t)
 {
-	return tool_targets(t, true, check_target);
+	return tool_targets(t, true, true, check_target);
 }
 
 /* ---- nacre.layout ---- */

@@ -288,6 +288,7 @@ static int client_start(void)
 		.fsname = the.opts.fsname,
 		.subdir = the.opts.subdir,
 		.key_text = the.key,
+		.key_path = the.opts.key_path,
 		.hostname = the.host,
 		.pid = (uint32_t)getpid(),
 		.patience_ns = the.opts.patience_s * NS_PER_S,

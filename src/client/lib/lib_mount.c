@@ -185,6 +185,7 @@ static int mount_run(struct mount_call *m, const struct nacre_options *o)
 		.fsname = o->fsname,
 		.subdir = o->subdir != NULL ? o->subdir : "",
 		.key_text = m->key_text,
+		.key_path = o->key_path,
 		.hostname = m->hostname,
 		.pid = (uint32_t)getpid(),
 		.patience_ns = o->patience_s * NS_PER_S,
