@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,8 @@
 #include "cli/cli.h"
 
 #define CLUSTER_YAML_MAX (256 * 1024)
+/* A killed process frees its memory and its locks within this. */
+#define DYING_MS_MAX 10000
 
 /* DIR of a process whose command line names DIR/etc/mds.yaml. */
 static bool dir_of_process(const char *pid, char *buf, size_t cap)
@@ -161,6 +164,24 @@ const char *cluster_source(const struct cluster *c, char *buf)
 	return buf;
 }
 
+/* PF_EXITING of /proc/PID/stat, proc(5) field 9. */
+static bool process_exiting(int pid)
+{
+	unsigned long flags = 0;
+	char path[64];
+	char *text;
+	char *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	text = cli_file_read(path, 65536, NULL);
+	at = text == NULL ? NULL : strrchr(text, ')');
+	if (at != NULL) {
+		(void)sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %lu", &flags);
+	}
+	free(text);
+	return (flags & 0x4) != 0;
+}
+
 /* Is /proc/PID/cmdline a nacred with this configuration? */
 static bool process_is(int pid, const char *config)
 {
@@ -183,6 +204,31 @@ static bool process_is(int pid, const char *config)
 	return found;
 }
 
+/* SIGKILL has come, or it is on its way out: what it holds is freed in a moment. */
+static bool process_dying(int pid)
+{
+	unsigned long long pending = 0;
+	char path[64];
+	char *text;
+	char *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	text = cli_file_read(path, 65536, NULL);
+	at = text == NULL ? NULL : strstr(text, "\nSigPnd:");
+	if (at != NULL) {
+		pending = strtoull(at + 8, NULL, 16);
+	}
+	free(text);
+	return (pending & (1ULL << (SIGKILL - 1))) != 0 || process_exiting(pid);
+}
+
+static void process_end_wait(int pid, const char *config)
+{
+	for (unsigned ms = 0; ms < DYING_MS_MAX && process_is(pid, config); ms += 5) {
+		usleep(5000);
+	}
+}
+
 int cluster_daemon_pid(const struct cluster *c, const struct cluster_daemon *d)
 {
 	char path[PATH_MAX];
@@ -196,6 +242,10 @@ int cluster_daemon_pid(const struct cluster *c, const struct cluster_daemon *d)
 	free(text);
 	if (pid <= 1 || !process_is(pid, cluster_path(c, path, "etc/%s.yaml", d->name))) {
 		return 0;
+	}
+	if (process_dying(pid)) {
+		process_end_wait(pid, path);
+		return process_is(pid, path) ? pid : 0;
 	}
 	return pid;
 }
@@ -282,10 +332,14 @@ int cluster_load(struct cluster *c, bool quiet)
 	int err = 1;
 
 	if (text == NULL) {
-		if (!quiet || errno != ENOENT) {
-			cli_fail("%s: %s: no file system was made here (nacre up makes one)", path,
-				strerror(errno));
+		int e = errno;
+
+		if (e == ENOENT && !quiet) {
+			cli_fail("%s: no file system was made here (nacre up makes one)", c->dir);
+		} else if (e != ENOENT) {
+			cli_fail("%s: %s", path, strerror(e));
 		}
+		errno = e;
 		return 1;
 	}
 	if (!yaml_parser_initialize(&parser)) {

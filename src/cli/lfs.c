@@ -110,7 +110,10 @@ static int help_all(FILE *out, int code)
 {
 	fputs("usage: lfs COMMAND [OPTIONS]\n\n", out);
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
-		fprintf(out, "  %s\n", commands[i].name);
+		const char *help = commands[i].help;
+
+		/* Its first sentence. */
+		fprintf(out, "  %-13s%.*s\n", commands[i].name, (int)strcspn(help, ".;\n"), help);
 	}
 	fputs("\n`lfs COMMAND --help` tells more; `lfs --list-commands`; `lfs --version`.\n"
 	      "Exit codes: 0 done, 2 wrong usage, else the errno of the failure.\n",

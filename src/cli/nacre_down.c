@@ -169,7 +169,7 @@ int cli_down(int argc, char **argv)
 	int opt;
 	int err;
 
-	while ((opt = getopt_long(argc, argv, "fh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":fh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'f':
 			d.force = true;
@@ -184,7 +184,7 @@ int cli_down(int argc, char **argv)
 			fputs(usage_text, stdout);
 			return 0;
 		default:
-			return cli_usage("down", "unknown option");
+			return cli_usage_option("down", opt, argv);
 		}
 	}
 	if (optind < argc && dir == NULL) {

@@ -71,7 +71,7 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static int option_take(struct format *f, int opt, unsigned *seen)
+static int option_take(struct format *f, int opt, char **argv, unsigned *seen)
 {
 	switch (opt) {
 	case OPT_FSNAME:
@@ -100,7 +100,7 @@ static int option_take(struct format *f, int opt, unsigned *seen)
 		f->json = true;
 		return 0;
 	default:
-		return cli_usage("format", "unknown option");
+		return cli_usage_option("format", opt, argv);
 	}
 }
 
@@ -128,12 +128,12 @@ int cli_format(int argc, char **argv)
 	int opt;
 	int err;
 
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (opt == 'h') {
 			fputs(usage_text, stdout);
 			return 0;
 		}
-		err = option_take(&f, opt, &seen);
+		err = option_take(&f, opt, argv, &seen);
 		if (err != 0) {
 			return err;
 		}

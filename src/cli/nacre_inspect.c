@@ -228,7 +228,7 @@ int cli_inspect(int argc, char **argv)
 	int opt;
 	int err;
 
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'l':
 			in.log = true;
@@ -243,7 +243,7 @@ int cli_inspect(int argc, char **argv)
 			fputs(usage_text, stdout);
 			return 0;
 		default:
-			return cli_usage("inspect", "unknown option");
+			return cli_usage_option("inspect", opt, argv);
 		}
 	}
 	if (optind + 1 != argc) {

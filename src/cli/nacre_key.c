@@ -66,7 +66,7 @@ static int server_make(const struct key_args *a)
 	return err;
 }
 
-static int server_key_read(const char *path, uint8_t *key)
+int cli_server_key_read(const char *path, uint8_t *key)
 {
 	size_t len = 0;
 	char *text = cli_file_read(path, RPC_KEY_TEXT_MAX, &len);
@@ -85,7 +85,7 @@ static int client_make(struct key_args *a)
 {
 	static char text[RPC_KEY_TEXT_MAX];
 	uint8_t server_key[RPC_KEY_BYTES];
-	int err = server_key_read(a->server_key, server_key);
+	int err = cli_server_key_read(a->server_key, server_key);
 
 	if (err != 0) {
 		return err;
@@ -121,7 +121,9 @@ static int show(const char *path)
 	err = rpc_key_parse(text, len, &key);
 	free(text);
 	if (err != 0) {
-		return cli_fail("%s: %s", path, ne_text(err));
+		return cli_fail("%s: %s", path,
+			err == -NE_VERSION ? "made by a newer version"
+					   : "not a client key, or damaged");
 	}
 	return cli_json_print(json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:b, s:i, s:i, s:I}",
 		"key_id", (int)key.key_id, "role", roles[key.role & 3], "fsname", key.fsname,
@@ -197,7 +199,7 @@ static int role_take(struct key_args *a)
 	return 0;
 }
 
-static int option_take(struct key_args *a, int opt)
+static int option_take(struct key_args *a, int opt, char **argv)
 {
 	switch (opt) {
 	case OPT_SERVER_KEY:
@@ -234,7 +236,7 @@ static int option_take(struct key_args *a, int opt)
 		a->days = optarg;
 		return 0;
 	default:
-		return cli_usage("key", "unknown option");
+		return cli_usage_option("key", opt, argv);
 	}
 }
 
@@ -244,13 +246,13 @@ int cli_key(int argc, char **argv)
 	const char *verb;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (opt == 'h') {
 			fputs(usage_text, stdout);
 			return 0;
 		}
 
-		int err = option_take(&a, opt);
+		int err = option_take(&a, opt, argv);
 
 		if (err != 0) {
 			return err;

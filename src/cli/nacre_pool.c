@@ -266,7 +266,7 @@ int cli_pool(int argc, char **argv)
 	int opt;
 	int err;
 
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		switch (opt) {
 		case OPT_DIR:
 			p.where.dir = optarg;
@@ -284,7 +284,7 @@ int cli_pool(int argc, char **argv)
 			fputs(usage_text, stdout);
 			return 0;
 		default:
-			return cli_usage("pool", "unknown option");
+			return cli_usage_option("pool", opt, argv);
 		}
 	}
 	err = arguments_take(&p, argc - optind, argv + optind);

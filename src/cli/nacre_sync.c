@@ -24,12 +24,12 @@ int cli_sync(int argc, char **argv)
 	};
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (opt == 'h') {
 			fputs(usage_text, stdout);
 			return 0;
 		}
-		return cli_usage("sync", "unknown option");
+		return cli_usage_option("sync", opt, argv);
 	}
 	if (optind == argc) {
 		return cli_usage("sync", "which mount?");

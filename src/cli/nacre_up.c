@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +31,9 @@
 
 #define READY_MS_MAX 60000
 #define DAEMON_ARGS_MAX 8
+/* With less nothing can be made: a size without its unit, most likely. */
+#define OST_CAPACITY_MIN (UINT64_C(1) << 20)
+#define MDT_CAPACITY_MIN (UINT64_C(32) << 20)
 
 struct up {
 	struct cluster c;
@@ -117,11 +121,17 @@ static int client_key_make(
 	return err;
 }
 
-static int keys_make(struct cluster *c)
+/* A key that is there stays: clients may hold keys made from it. */
+static int server_key_get(struct cluster *c, uint8_t *server_key)
 {
-	uint8_t server_key[RPC_KEY_BYTES];
+	char path[PATH_MAX];
 	char text[256];
-	int err = crypto_random(server_key, sizeof(server_key));
+	int err;
+
+	if (access(cluster_path(c, path, "keys/server.key"), F_OK) == 0) {
+		return cli_server_key_read(path, server_key);
+	}
+	err = crypto_random(server_key, RPC_KEY_BYTES);
 
 	if (err == 0) {
 		err = rpc_server_key_format(server_key, text, sizeof(text));
@@ -131,6 +141,14 @@ static int keys_make(struct cluster *c)
 	}
 	err = key_write(c, "server.key", text);
 	explicit_bzero(text, sizeof(text));
+	return err;
+}
+
+static int keys_make(struct cluster *c)
+{
+	uint8_t server_key[RPC_KEY_BYTES];
+	int err = server_key_get(c, server_key);
+
 	if (err == 0) {
 		err = client_key_make(c, "client.key", server_key, 1, RPC_ROLE_HOST);
 	}
@@ -243,6 +261,27 @@ struct format_ctx {
 	struct cluster *c;
 };
 
+/* An `up` that was interrupted before its end left targets without a cluster.yaml: they, and their identity, are gone on with. */
+static int identity_take(struct env *env, void *ctx)
+{
+	struct cluster *c = ((struct format_ctx *)ctx)->c;
+	char path[PATH_MAX];
+	struct super s;
+	int err = super_read(env, cluster_path(c, path, "data/mgt"), &s);
+
+	if (err == -NE_NOTFORMATTED) {
+		return 0;
+	}
+	if (err != 0) {
+		return cli_fail("%s: %s", path, ne_text(err));
+	}
+	if (strcmp(s.fsname, c->fsname) != 0) {
+		return cli_fail("%s belongs to file system %s, not %s", path, s.fsname, c->fsname);
+	}
+	c->uuid = s.cluster;
+	return 0;
+}
+
 static int target_format(struct env *env, struct cluster *c, enum w_target_kind kind,
 	uint16_t index, const char *path)
 {
@@ -257,7 +296,7 @@ static int target_format(struct env *env, struct cluster *c, enum w_target_kind 
 	env_random_bytes(env, random, sizeof(random));
 	s.uuid = uuid_from_random(random);
 	err = super_format(env, path, &s);
-	/* Formatted by an earlier, interrupted `up`: whether it is ours is checked when it is started. */
+	/* Formatted by an earlier, interrupted `up`: nacred looks whether it is ours. */
 	if (err != 0 && err != -NE_EXIST) {
 		return cli_fail("%s: cannot be made a target: %s", path, ne_text(err));
 	}
@@ -309,15 +348,19 @@ static int cluster_make(struct up *u)
 	if (u->mount == NULL) {
 		snprintf(c->mount, sizeof(c->mount), "%.*s/mnt", PATH_MAX - 8, c->dir);
 	}
-	err = dirs_make(c);
+	/* First what may be refused, then what leaves something behind. */
+	err = ports_choose(c);
+	if (err == 0) {
+		err = dirs_make(c);
+	}
+	if (err == 0) {
+		err = cli_env_run(identity_take, &ctx);
+	}
 	if (err == 0) {
 		err = keys_make(c);
 	}
 	if (err == 0) {
 		err = cli_env_run(targets_format, &ctx);
-	}
-	if (err == 0) {
-		err = ports_choose(c);
 	}
 	/* Last: its presence says that everything before was done. */
 	return err != 0 ? err : cluster_save(c);
@@ -343,6 +386,25 @@ static int cluster_grow(struct up *u)
 	return err != 0 ? err : cluster_save(c);
 }
 
+/* A file system that keeps its data in itself, or in another of its kind, cannot work. */
+static int place_check(const struct cluster *c)
+{
+	char path[PATH_MAX];
+	char fid[256];
+	char *slash;
+
+	snprintf(path, sizeof(path), "%s", c->dir);
+	while (getxattr(path, "nacre.fid", fid, sizeof(fid)) < 0) {
+		slash = strrchr(path, '/');
+		if (errno != ENOENT || slash == NULL || slash == path) {
+			return 0;
+		}
+		*slash = '\0';
+	}
+	return cli_fail(
+		"%s is on a Nacre mount: servers keep their data on local file systems", c->dir);
+}
+
 static int cluster_prepare(struct up *u)
 {
 	struct cluster *c = &u->c;
@@ -350,6 +412,9 @@ static int cluster_prepare(struct up *u)
 
 	if (cluster_load(c, true) != 0) {
 		if (errno != ENOENT) {
+			return 1;
+		}
+		if (place_check(c) != 0) {
 			return 1;
 		}
 		u->made = true;
@@ -427,6 +492,21 @@ static int daemon_start(struct cluster *c, struct cluster_daemon *d, int *ret_fd
 	return 0;
 }
 
+/* What a line of a log says, without its time, level and module. */
+static const char *log_message(const char *line)
+{
+	const char *at = line;
+
+	if (strlen(line) < 20 || line[4] != '-' || line[10] != 'T') {
+		return line;
+	}
+	for (unsigned i = 0; i < 3 && at != NULL; i++) {
+		at = strchr(at, ' ');
+		at = at == NULL ? NULL : at + 1;
+	}
+	return at == NULL ? line : at;
+}
+
 static void log_tail(struct cluster *c, const struct cluster_daemon *d)
 {
 	char path[PATH_MAX];
@@ -442,7 +522,8 @@ static void log_tail(struct cluster *c, const struct cluster_daemon *d)
 		text[--len] = '\0';
 	}
 	last = strrchr(text, '\n');
-	cli_fail("%s did not start: %s (log: %s)", d->name, last == NULL ? text : last + 1, path);
+	cli_fail("%s did not start: %s (log: %s)", d->name,
+		log_message(last == NULL ? text : last + 1), path);
 	free(text);
 }
 
@@ -617,8 +698,8 @@ static int report(struct up *u)
 	if (u->json) {
 		return report_json(u, line);
 	}
-	printf("file system %s: 1 MDT and %u OSTs in %s, %s in %.2f s\n", c->fsname, c->osts,
-		c->dir, u->made ? "made" : "up", seconds_since(&u->start));
+	printf("file system %s: 1 MDT and %u OST%s in %s, %s in %.2f s\n", c->fsname, c->osts,
+		c->osts == 1 ? "" : "s", c->dir, u->made ? "made" : "up", seconds_since(&u->start));
 	if (!u->no_mount) {
 		printf("mounted on %s; stop with: nacre down %s\n", c->mount, c->dir);
 	}
@@ -670,7 +751,21 @@ static int osts_parse(struct up *u, const char *text)
 	return 0;
 }
 
-static int option_take(struct up *u, int opt, const char **dir)
+static int capacity_parse(const char *name, uint64_t min, uint64_t *ret_bytes)
+{
+	char text[16];
+
+	if (!cli_size_parse(optarg, ret_bytes)) {
+		return cli_usage("up", "%s %s is no size like 10G", name, optarg);
+	}
+	if (*ret_bytes < min) {
+		return cli_usage("up", "%s %s: at least %s", name, optarg,
+			cli_size_format(min, text, sizeof(text)));
+	}
+	return 0;
+}
+
+static int option_take(struct up *u, int opt, char **argv, const char **dir)
 {
 	switch (opt) {
 	case OPT_OSTS:
@@ -691,13 +786,9 @@ static int option_take(struct up *u, int opt, const char **dir)
 		u->host = optarg;
 		return 0;
 	case OPT_OST_CAPACITY:
-		return cli_size_parse(optarg, &u->ost_capacity)
-			? 0
-			: cli_usage("up", "--ost-capacity %s is no size", optarg);
+		return capacity_parse("--ost-capacity", OST_CAPACITY_MIN, &u->ost_capacity);
 	case OPT_MDT_CAPACITY:
-		return cli_size_parse(optarg, &u->mdt_capacity)
-			? 0
-			: cli_usage("up", "--mdt-capacity %s is no size", optarg);
+		return capacity_parse("--mdt-capacity", MDT_CAPACITY_MIN, &u->mdt_capacity);
 	case OPT_JSON:
 		u->json = true;
 		return 0;
@@ -705,7 +796,7 @@ static int option_take(struct up *u, int opt, const char **dir)
 		*dir = optarg;
 		return 0;
 	default:
-		return cli_usage("up", "unknown option");
+		return cli_usage_option("up", opt, argv);
 	}
 }
 
@@ -742,13 +833,13 @@ int cli_up(int argc, char **argv)
 	int opt;
 
 	clock_gettime(CLOCK_MONOTONIC, &u.start);
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (opt == 'h') {
 			fputs(usage_text, stdout);
 			return 0;
 		}
 
-		int err = option_take(&u, opt, &dir);
+		int err = option_take(&u, opt, argv, &dir);
 
 		if (err != 0) {
 			return err;

@@ -368,11 +368,13 @@ static int args_complete(const struct mount_opts *o, unsigned words, char *ret_w
 		return 0;
 	}
 	if (words < 2) {
-		return refuse(ret_why, "needed are a source and a directory; see --help",
-			words == 0 ? "" : o->source);
+		(void)snprintf(ret_why, MOUNT_WHY_MAX, "%s missing; see --help",
+			words == 0 ? "source and directory are" : "the directory is");
+		return -NE_INVAL;
 	}
 	if (o->key_path[0] == '\0') {
-		return refuse(ret_why, "the option key=PATH is missing", o->source);
+		(void)snprintf(ret_why, MOUNT_WHY_MAX, "the option -o key=PATH is missing");
+		return -NE_INVAL;
 	}
 	return 0;
 }
