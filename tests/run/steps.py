@@ -76,6 +76,7 @@ STEPS = (
     mounts("striping", 240),
     mounts("survival", 420),
     mounts("costs", 600),
+    mounts("benches", 300),
     mounts("faults", 420),
     mounts("powerloss", 420),
     mounts("killsteps", 300, frozenset((FULL,))),

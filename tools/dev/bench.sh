@@ -18,6 +18,7 @@
 # and the ceilings of bench/budget.json, which may only fall: --gate holds them (./dev check does), --lower lowers them.
 #
 # cost   FUSE requests, RPCs, system calls, sleeps and CPU of each operation on a mount, counted from outside
+# mdt    creates, stats, small reads per second and core of the MDT alone: many sessions, no FUSE
 # hops   where the microseconds of one mkdir go (needs tracefs)
 # fuse   what nacre-fuse can do with an in-memory client
 # hop    a round trip between two processes, against raw sockets
@@ -46,7 +47,7 @@ main() {
 	esac
 	shift
 	case $name in
-	cost | hops)
+	cost | hops | mdt)
 		if [ ! -x build/bin/nacre ]; then
 			die "bench: nothing is built: ./dev build"
 		fi
