@@ -284,23 +284,49 @@ static struct client_inode *dirty_next(struct client *c)
 	return found;
 }
 
+/* The file was removed: what of it was not durable is nobody's any more. */
+static void inode_forget(struct client_inode *inode)
+{
+	for (uint32_t i = 0; i < inode->stripe_count && inode->dirty > 0; i++) {
+		inode->dirty -= inode->stripes[i].dirty ? 1 : 0;
+		inode->stripes[i].dirty = false;
+	}
+	ASSERT(inode->dirty == 0);
+}
+
+static int dirty_sync(struct client *c, struct client_inode *inode)
+{
+	uint64_t lost = inode->lost;
+	int err = client_inode_sync(c, inode);
+
+	if (err == -NE_STALE && list_empty(&inode->files)) {
+		inode_forget(inode);
+		return 0;
+	}
+	return err == 0 && inode->lost != lost ? -NE_LOST_WRITES : err;
+}
+
+/* A loss is told after everything else has been made durable; servers that do not answer end it at once. */
 int client_sync_all(struct client *c, uint64_t deadline_ns)
 {
 	uint64_t deadline = deadline_ns != 0 ? deadline_ns : client_deadline(c);
 	struct client_inode *inode;
+	bool lost = false;
 	int err = osts_sync(c, deadline);
 
 	HMAP_FOREACH (it, &c->inodes) {
 		container_of(it, struct client_inode, node)->sync_seen = false;
 	}
 	while (err == 0 && (inode = dirty_next(c)) != NULL) {
-		uint64_t lost = inode->lost;
-
-		err = client_inode_sync(c, inode);
-		if (err == 0 && inode->lost != lost) {
-			err = -NE_LOST_WRITES;
+		err = dirty_sync(c, inode);
+		if (err == -NE_LOST_WRITES) {
+			lost = true;
+			err = 0;
 		}
 		client_inode_put(c, inode);
 	}
-	return err == 0 ? client_sync(c) : err;
+	if (err == 0) {
+		err = client_sync(c);
+	}
+	return err == 0 && lost ? -NE_LOST_WRITES : err;
 }

@@ -440,3 +440,58 @@ TEST(questions_of_tools)
 	cluster_run(cl, 1);
 	cluster_free(cl);
 }
+
+/* ---- everything made durable ---- */
+
+static struct client_file *file_with_data(struct client *c, const char *name)
+{
+	struct client_create how = {.mode = S_IFREG | 0644, .open_flags = O_RDWR};
+	uint8_t *data = mem_zalloc(LIM_STRIPE_SIZE_MIN * 3);
+	struct iovec iov = {.iov_base = data, .iov_len = LIM_STRIPE_SIZE_MIN * 3};
+	struct client_attr attr;
+	struct client_file *f;
+	size_t put = 0;
+
+	CHECK(data != NULL);
+	CHECK_EQ(client_create_open(c, &root_cred, (struct client_entry){client_root(c), name},
+			 &how, &attr, &f),
+		0);
+	CHECK_EQ(client_write(c, &root_cred, f, (struct client_buffers){&iov, 1, 0}, &put), 0);
+	CHECK_EQ(put, iov.iov_len);
+	mem_free(data);
+	return f;
+}
+
+static int sync_all(struct client *c)
+{
+	return client_setxattr(
+		c, &root_cred, client_root(c), "nacre.sync", (struct span){"1", 1}, 0);
+}
+
+static void sync_body(struct cluster *cl, unsigned client)
+{
+	struct client *c = cl->client[client].c;
+	struct client_file *kept;
+
+	CHECK_EQ(client_release(c, file_with_data(c, "removed")), 0);
+	CHECK_EQ(client_release(c, file_with_data(c, "stays")), 0);
+	kept = file_with_data(c, "open");
+	CHECK_EQ(client_unlink(c, &root_cred, client_root(c), "removed"), 0);
+	CHECK_EQ(client_unlink(c, &root_cred, client_root(c), "open"), 0);
+	/* The objects of what is gone are destroyed a moment later. */
+	env_sleep(sim_node_env(cl->client[client].node), NS_PER_S);
+	CHECK_EQ(sync_all(c), 0);
+	CHECK_EQ(sync_all(c), 0);
+	CHECK_EQ(client_fsync(c, kept, false), 0);
+	CHECK_EQ(client_release(c, kept), 0);
+}
+
+/* Files that were removed before their data was durable are no loss. */
+TEST(sync_after_unlink)
+{
+	struct cluster *cl = cluster_new(7, 3, LIM_STRIPE_SIZE_MIN, 3);
+
+	cluster_client_start(cl, 0, sync_body);
+	cluster_run(cl, 1);
+	cluster_free(cl);
+}
