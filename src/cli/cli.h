@@ -30,6 +30,7 @@ int cli_pool(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_sync(int argc, char **argv);
+int cli_umount_verb(int argc, char **argv);
 
 /* Prints "nacre: ..." and returns 1, so that verbs can `return cli_fail(...)`. */
 int cli_fail(const char *fmt, ...) _printf_(1, 2);
@@ -107,8 +108,9 @@ struct cli_mount {
 
 /* Calls fn for each nacre mount (of this source, or all if NULL), newest first; non-zero stops and is returned. */
 int cli_mounts_each(const char *source, int (*fn)(void *ctx, const struct cli_mount *m), void *ctx);
-/* Does a nacre-fuse run for this mount point? True also in the moments after its unmount. */
-bool cli_mount_served(const char *point);
+/* Unmounts, and waits until the daemon behind the mount has made everything durable and ended. With `detach` a mount in use
+ * is taken away too, and nothing is waited for. 0 or an errno; ETIMEDOUT: unmounted, but the daemon has not ended. */
+_check_ int cli_umount(const char *point, bool detach);
 
 /* ---- calls to servers ---- */
 

@@ -3,10 +3,13 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +19,8 @@
 #define MOUNTS_MAX 1024
 /* A mount that does not answer for so long is waiting, not dead. */
 #define DEAD_WAIT_MS 1000
+/* nacre-fuse gives up on servers that do not answer after 15 s. */
+#define DAEMON_END_MS 20000
 
 /* \040 and friends become the characters they stand for. */
 static void unescape(char *s)
@@ -109,20 +114,69 @@ static bool process_serves(const char *pid, const char *point)
 	return found;
 }
 
-bool cli_mount_served(const char *point)
+/* Of our mount namespace, or one whose namespace we may not know? */
+static bool process_here(const char *pid)
+{
+	char path[64];
+	struct stat own;
+	struct stat its;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/ns/mnt", pid);
+	return stat("/proc/self/ns/mnt", &own) != 0 || stat(path, &its) != 0 ||
+		(own.st_ino == its.st_ino && own.st_dev == its.st_dev);
+}
+
+/* The nacre-fuse that serves a mount point; a pidfd, or -1. */
+static int daemon_open(const char *point)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *e;
-	bool found = false;
+	int fd = -1;
 
-	while (proc != NULL && !found && (e = readdir(proc)) != NULL) {
-		found = e->d_name[0] >= '1' && e->d_name[0] <= '9' &&
-			process_serves(e->d_name, point);
+	while (proc != NULL && fd < 0 && (e = readdir(proc)) != NULL) {
+		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' &&
+			process_serves(e->d_name, point) && process_here(e->d_name)) {
+			fd = pidfd_open(atoi(e->d_name), 0);
+		}
 	}
 	if (proc != NULL) {
 		closedir(proc);
 	}
-	return found;
+	return fd;
+}
+
+/* As a user who may not call umount(2). */
+static int umount_helper(const char *point, bool detach)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execlp("fusermount3", "fusermount3", "-u", detach ? "-qz" : "-q", point,
+			(char *)NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status)) {
+		return EIO;
+	}
+	return WEXITSTATUS(status) == 0 ? 0 : EBUSY;
+}
+
+int cli_umount(const char *point, bool detach)
+{
+	struct pollfd p = {.fd = detach ? -1 : daemon_open(point), .events = POLLIN};
+	int err = umount2(point, detach ? MNT_DETACH : UMOUNT_NOFOLLOW) == 0 ? 0 : errno;
+
+	if (err == EPERM) {
+		err = umount_helper(point, detach);
+	}
+	if (err == 0 && p.fd >= 0 && poll(&p, 1, DAEMON_END_MS) == 0) {
+		err = ETIMEDOUT;
+	}
+	if (p.fd >= 0) {
+		close(p.fd);
+	}
+	return err;
 }
 
 int cli_mounts_each(const char *source, int (*fn)(void *ctx, const struct cli_mount *m), void *ctx)

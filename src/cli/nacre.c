@@ -13,6 +13,7 @@
 static const struct cli_verb verbs[] = {
 	{"up", "start (or make) a whole file system on this machine and mount it", cli_up},
 	{"down", "unmount and stop it; data stays", cli_down},
+	{"umount", "unmount, and wait until everything is durable", cli_umount_verb},
 	{"status", "targets, processes, space, clients", cli_status},
 	{"pool", "pools of OSTs: new, add, remove, destroy, list", cli_pool},
 	{"sync", "wait until everything written through a mount is durable", cli_sync},

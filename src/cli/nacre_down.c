@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,8 +16,6 @@
 #include "cli/cli.h"
 
 #define STOP_MS_MAX 15000
-/* What a client says to its servers at the end takes this long at most. */
-#define FUSE_MS_MAX 5000
 
 struct down {
 	struct cluster c;
@@ -36,46 +33,15 @@ static const char usage_text[] =
 	"  --force   detach busy mounts, kill servers that do not stop within 15 s\n"
 	"  --json    print facts as JSON\n";
 
-static int umount_helper(const char *point, bool detach)
-{
-	int status = 0;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		execlp("fusermount3", "fusermount3", "-u", detach ? "-qz" : "-q", point,
-			(char *)NULL);
-		_exit(127);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status)) {
-		return EIO;
-	}
-	return WEXITSTATUS(status) == 0 ? 0 : EBUSY;
-}
-
-/* The servers stay until the process behind a mount has taken its leave of them. A detached mount may be
- * in use for long: it is not waited for. */
-static void leave_wait(const char *point)
-{
-	for (unsigned ms = 0; ms < FUSE_MS_MAX && cli_mount_served(point); ms += 10) {
-		usleep(10000);
-	}
-}
-
 static int umount_one(void *ctx, const struct cli_mount *m)
 {
 	struct down *d = ctx;
-	int flags = d->force || m->dead ? MNT_DETACH : 0;
-	int err = umount2(m->point, flags) == 0 ? 0 : errno;
+	/* The servers stay until the process behind the mount has taken its leave of them. */
+	int err = cli_umount(m->point, d->force || m->dead);
 
-	if (err == EPERM) {
-		err = umount_helper(m->point, flags != 0);
-	}
-	if (err != 0) {
+	if (err != 0 && err != ETIMEDOUT) {
 		return cli_fail("%s: %s%s", m->point, strerror(err),
 			err == EBUSY ? " (who uses it: fuser -vm; or --force)" : "");
-	}
-	if (flags == 0) {
-		leave_wait(m->point);
 	}
 	d->unmounted++;
 	return 0;

@@ -32,6 +32,8 @@ def wrong_words(t):
             (["pool", "frob", "p"], "no verb frob"),
             (["pool", "--frob"], "no option --frob"),
             (["sync"], "which mount"),
+            (["umount"], "which mount"),
+            (["umount", "--frob"], "no option --frob"),
             (["sync", "--frob"], "no option --frob"),
             (["key", "--frob"], "no option --frob"),
             (["format", "--frob"], "no option --frob"),

@@ -166,6 +166,28 @@ def down_refuses_a_busy_mount(t):
 
 
 @lib.test(limit_s=60)
+def umount_waits(t):
+    """`nacre umount` returns when all is durable and nacre-fuse has ended; of a mount in use it says who to ask."""
+    one, mount = cluster.started(t, osts=2)
+    for _ in range(3):
+        with open(mount / "f", "wb") as file:
+            file.write(os.urandom(20 << 20))
+            t.refused("nacre", "umount", mount.point, holds="busy")
+        with open(mount / "gone", "wb") as file:
+            file.write(bytes(300000))
+        os.unlink(mount / "gone")
+        pid = mount.pid
+        t.run("nacre", "umount", mount.point)
+        t.check(lib.pid_wait(pid, 0), "nacre-fuse runs after nacre umount")
+        mount.mounted = False
+        with open(mount.log, encoding="utf-8") as file:
+            t.check("unsynced" not in file.read(), "the log speaks of unsynced writes")
+        t.refused("nacre", "umount", mount.point, holds="no Nacre mount")
+        mount = one.mount()
+        t.equal(os.stat(mount / "f").st_size, 20 << 20, "size after the next mount")
+
+
+@lib.test(limit_s=60)
 def interrupt_works(t):
     """A process that waits for dead servers ends within a second after SIGINT; others wait and go on."""
     one, mount = cluster.started(t, osts=2)

@@ -28,6 +28,7 @@ DIR=$(realpath -m "${1:-build/quickstart}")
 BIN=$DEV_ROOT/build/bin
 MNT=$DIR/mnt
 PLACE=$MNT/quickstart
+SAMPLE=$DIR/sample
 STEP=0
 
 step() {
@@ -56,20 +57,18 @@ file_system_up() {
 	"$BIN/nacre" up "$DIR" "${options[@]}"
 }
 
-# A real tree: this repository's sources and the headers of this machine.
+# A real tree: this repository's sources and the headers of this machine. What is copied and compared is a snapshot,
+# so that somebody may work on them meanwhile.
 tree_copy() {
-	rm -rf "$PLACE/tree"
-	mkdir -p "$PLACE/tree"
-	cp -a src docs "$PLACE/tree/"
-	cp -a /usr/include/linux "$PLACE/tree/"
+	rm -rf "$PLACE/tree" "$SAMPLE"
+	mkdir -p "$SAMPLE"
+	cp -a src docs /usr/include/linux "$SAMPLE/"
+	cp -a "$SAMPLE" "$PLACE/tree"
 }
 
 tree_compare() {
-	local name
-	for name in src docs; do
-		diff -r "$name" "$PLACE/tree/$name"
-	done
-	diff -r /usr/include/linux "$PLACE/tree/linux"
+	diff -r "$SAMPLE" "$PLACE/tree"
+	rm -rf "$SAMPLE"
 	echo "$(find "$PLACE/tree" -type f | wc -l) files in $(find "$PLACE/tree" -type d | wc -l) directories: all equal"
 }
 
