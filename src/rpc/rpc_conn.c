@@ -284,9 +284,11 @@ void rpc_conn_send(struct rpc_conn *conn, struct rpc_out *out, enum rpc_send_how
 	if (conn->sending) {
 		return;
 	}
-	if (how == RPC_SEND_BEHIND) {
+	if (how != RPC_SEND_INLINE) {
 		rpc_conn_kick(conn);
-		return;
+		if (how == RPC_SEND_BEHIND || conn->send_fiber) {
+			return;
+		}
 	}
 	conn->users++;
 	conn->sending = true;

@@ -124,6 +124,7 @@ _check_ int rpc_conn_mac_start(struct rpc_conn *conn, bool client,
 enum rpc_send_how {
 	RPC_SEND_INLINE, /* this fiber may send: it may wait for the socket */
 	RPC_SEND_BEHIND, /* another fiber sends; returns at once */
+	RPC_SEND_BATCH, /* as BEHIND, or INLINE when no fiber is to be had */
 };
 
 /* Queues it and, if nobody is sending, sends. done may have been called on return. */

@@ -124,6 +124,14 @@ static void answer_header(struct rpc_req *req, int status, uint32_t sequence)
 	}
 }
 
+/* Answers that become ready in the same turn leave in one system call: while others of the connection are still owed, its
+ * sending fiber takes them, which runs behind the handlers that are ready now. The last one is sent at once with all that
+ * wait, so that a lone request waits for nobody. Bulk is as long as a batch by itself. */
+static enum rpc_send_how answer_how(const struct rpc_req *req, uint64_t bulk)
+{
+	return req->conn->requests > 0 && bulk == 0 ? RPC_SEND_BATCH : RPC_SEND_INLINE;
+}
+
 static void answer_send(struct rpc_req *req)
 {
 	struct rpc_out *out = &req->out;
@@ -147,7 +155,7 @@ static void answer_send(struct rpc_req *req)
 		req_free(req);
 		return;
 	}
-	rpc_conn_send(req->conn->conn, out, RPC_SEND_INLINE);
+	rpc_conn_send(req->conn->conn, out, answer_how(req, bulk));
 }
 
 static void answer_remember(struct rpc_req *req, int status)

@@ -115,6 +115,44 @@ TEST(over_unix)
 	run("unix:", body_calls);
 }
 
+#define TOGETHER 16
+
+/* Requests that arrive together are answered together: what the server sends for them is one or two system calls. */
+static void body_together(struct place *p)
+{
+	struct rpc_client *rpc = world_client(&p->w, p->env, 1, NULL);
+	struct w_mgs_map_req req = {.fsname = wire_str_of("")};
+	static struct w_mgs_map_rep rep[TOGETHER];
+	static struct rpc_call call[TOGETHER];
+	struct reactor_stats before, after;
+
+	p->s = world_session(rpc, p->w.addr);
+	CHECK_EQ(call_map(p->s, "", 0, 0), 0);
+	memset(call, 0, sizeof(call));
+	reactor_stats(p->reactor, &before);
+	for (unsigned i = 0; i < TOGETHER; i++) {
+		call[i].op = W_OP_MGS_MAP;
+		call[i].request = &req;
+		call[i].reply = &rep[i];
+		rpc_call_start(p->s, &call[i]);
+	}
+	for (unsigned i = 0; i < TOGETHER; i++) {
+		CHECK_EQ(rpc_call_wait(&call[i]), 0);
+		CHECK_EQ(rep[i].version, 1);
+		rpc_call_fini(&call[i]);
+	}
+	reactor_stats(p->reactor, &after);
+	CHECK(after.sys_send - before.sys_send >= 2);
+	CHECK(after.sys_send - before.sys_send <= TOGETHER + 2);
+	rpc_session_free(p->s, env_now(p->env) + NS_PER_S);
+	rpc_client_free(rpc);
+}
+
+TEST(answered_together)
+{
+	run("unix:", body_together);
+}
+
 TEST(over_tcp4)
 {
 	run("tcp:127.0.0.1:0", body_calls);
