@@ -213,6 +213,19 @@ int env_pread(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *r
 	return f->env->ops->pread(f, buf, len, off, ret_len);
 }
 
+int env_pread_cached(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len)
+{
+	ASSERT(ret_len != NULL);
+	return f->env->ops->pread_cached(f, buf, len, off, ret_len);
+}
+
+int env_pread_direct(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len)
+{
+	ASSERT(ret_len != NULL);
+	ASSERT(((uintptr_t)buf | len | off) % 4096 == 0);
+	return f->env->ops->pread_direct(f, buf, len, off, ret_len);
+}
+
 int env_pwrite(struct env_file *f, const struct iovec *iov, unsigned iov_count, uint64_t off)
 {
 	ASSERT(f->env->sched.current != NULL);

@@ -163,6 +163,12 @@ void env_file_close(struct env_file *f); /* accepts NULL */
 /* Reads up to len; *ret_len < len only at the end of the file. Cached data does not switch fibers. */
 _yields_ _check_ int env_pread(
 	struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len);
+/* What the kernel has in memory of it, from the start on: perhaps nothing. All of it is within the file. */
+_check_ int env_pread_cached(
+	struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len);
+/* As env_pread, past the page cache where possible: buf, len and off are multiples of 4096. */
+_yields_ _check_ int env_pread_direct(
+	struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len);
 /* Writes everything or fails (what was written until then is undefined). Small writes complete at once
  * in the kernel; >= 128 KiB, 4096-aligned in offset, length and memory, go O_DIRECT where possible. */
 _yields_ _check_ int env_pwrite(

@@ -48,6 +48,10 @@ struct env_ops {
 		struct env *env, const char *path, unsigned flags, struct env_file **ret_file);
 	void (*file_close)(struct env_file *f);
 	int (*pread)(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len);
+	int (*pread_cached)(
+		struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len);
+	int (*pread_direct)(
+		struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len);
 	int (*pwrite)(
 		struct env_file *f, const struct iovec *iov, unsigned iov_count, uint64_t off);
 	int (*fdatasync)(struct env_file *f);

@@ -169,6 +169,9 @@ static struct oss *oss_new(struct env *env, const struct oss_options *opts)
 	hmap_init(&oss->fences);
 	list_init(&oss->objects_lru);
 	list_init(&oss->tombstones);
+	list_init(&oss->ahead_lru);
+	env_waitq_init(&oss->ahead_q);
+	env_waitq_init(&oss->sweep_q);
 	return oss;
 }
 
@@ -239,6 +242,7 @@ void oss_stop(struct oss *oss)
 		return;
 	}
 	rpc_service_stop(oss->service);
+	oss_ahead_stop(oss);
 	objects_commit_all(oss);
 	oss_objects_close(oss);
 	state_close(oss->state);

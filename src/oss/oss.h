@@ -46,6 +46,7 @@ struct oss_status {
 	uint64_t files_total, files_used;
 	uint64_t objects_open;
 	uint64_t reads, writes, commits, destroys;
+	uint64_t reads_ahead; /* answered from what was read ahead */
 	uint64_t bytes_read, bytes_written;
 	uint64_t uptime_ms;
 };

@@ -54,9 +54,19 @@ struct oss_header {
 	struct d_ost_object d;
 };
 
+/* Readers of one object that are followed; more take turns. */
+#define OSS_STREAMS 4
+
+/* Somebody who reads in order. */
+struct oss_stream {
+	uint64_t next; /* where he will go on */
+	uint32_t window; /* chunks ahead; 0: not known to go on */
+};
+
 /* An object in use or cached; exists == false is worth knowing too. */
 struct oss_object {
 	struct hmap_node node;
+	struct oss *oss;
 	struct list lru; /* linked while refs == 0 */
 	unsigned refs;
 	struct fid data_fid;
@@ -78,6 +88,15 @@ struct oss_object {
 	unsigned ios;
 	bool exclusive;
 	struct env_waitq lock_q;
+
+	/* Reading ahead: oss_ahead.c. */
+	struct list ahead; /* struct oss_ahead */
+	struct env_waitq ahead_q;
+	struct oss_stream streams[OSS_STREAMS];
+	unsigned stream_turn;
+	unsigned changing; /* changes that run */
+	uint64_t heat_bytes; /* read past the page cache since heat_ns */
+	uint64_t heat_ns;
 
 	bool clean; /* nothing written since the last sync of this start */
 	bool entry_durable; /* the directory entry was synced */
@@ -109,6 +128,14 @@ struct oss {
 	unsigned facts_count;
 	struct hmap fences;
 
+	struct list ahead_lru; /* chunks read ahead */
+	unsigned ahead_count;
+	unsigned ahead_fibers;
+	bool sweeping;
+	bool stopping;
+	struct env_waitq ahead_q; /* a fiber ended */
+	struct env_waitq sweep_q;
+
 	uint64_t capacity_bytes;
 	uint64_t used_bytes; /* by objects, when capacity_bytes is set */
 	uint64_t objects_total; /* files, counted at start and kept */
@@ -129,6 +156,9 @@ _yields_ void oss_object_lock(struct oss *oss, struct oss_object *obj, bool excl
 void oss_object_unlock(struct oss *oss, struct oss_object *obj, bool exclusive);
 _yields_ _check_ int oss_object_attr(
 	struct oss *oss, struct oss_object *obj, struct w_object_attr *ret_attr);
+/* Around every change of an object's data, under the shared lock; an exclusive one does it by itself. */
+void oss_object_change_begin(struct oss *oss, struct oss_object *obj);
+void oss_object_change_end(struct oss *oss, struct oss_object *obj);
 _yields_ void oss_objects_close(struct oss *oss);
 /* Removes the first file of an object that has no (sound) header. */
 _yields_ _check_ int oss_object_file_remove(struct oss *oss, struct fid data_fid, uint32_t stripe);
@@ -141,8 +171,13 @@ _yields_ _check_ int oss_header_read(struct env_file *file, struct oss_header *r
 _yields_ _check_ int oss_header_write(struct env_file *file, const struct oss_header *header);
 
 /* oss_segment.c: data of one object over its segment files; the caller holds the object's lock. */
-_yields_ _check_ int oss_segments_read(
-	struct oss *oss, struct oss_object *obj, void *buf, size_t len, uint64_t off);
+enum oss_read_how {
+	OSS_READ_CACHED, /* through the page cache, which keeps it */
+	OSS_READ_DIRECT, /* past it; off and buf are aligned, buf has room for whole blocks */
+};
+
+_yields_ _check_ int oss_segments_read(struct oss *oss, struct oss_object *obj, void *buf,
+	size_t len, uint64_t off, enum oss_read_how how);
 _yields_ _check_ int oss_segments_write(
 	struct oss *oss, struct oss_object *obj, const void *buf, size_t len, uint64_t off);
 _yields_ _check_ int oss_segments_set_size(struct oss *oss, struct oss_object *obj, uint64_t size);
@@ -150,6 +185,24 @@ _yields_ _check_ int oss_segments_sync(struct oss *oss, struct oss_object *obj);
 _yields_ _check_ int oss_segments_unlink(struct oss *oss, struct oss_object *obj);
 /* Logical size of an object whose first file and header are open; fills high_bytes. */
 _yields_ _check_ int oss_segments_load(struct oss *oss, struct oss_object *obj);
+
+/* oss_ahead.c; all under the object's shared lock, but for forget and stop */
+struct oss_ahead;
+/* Notes a read; NULL, or the stream that it continues. */
+struct oss_stream *oss_ahead_follow(struct oss_object *obj, uint64_t off, uint64_t len);
+/* Is this byte in a chunk, or on its way into one? */
+bool oss_ahead_has(const struct oss_object *obj, uint64_t off);
+/* Begins to read the chunk at `from` and those ahead of it. */
+void oss_ahead_run(
+	struct oss *oss, struct oss_object *obj, const struct oss_stream *s, uint64_t from);
+/* The chunk that has these bytes, to be released; NULL: read them. */
+_yields_ struct oss_ahead *oss_ahead_take(
+	struct oss *oss, struct oss_object *obj, uint64_t off, uint64_t len);
+void *oss_ahead_at(const struct oss_ahead *a, uint64_t off);
+void oss_ahead_release(void *arg);
+/* Drops what was read ahead of an object. */
+void oss_ahead_forget(struct oss *oss, struct oss_object *obj);
+_yields_ void oss_ahead_stop(struct oss *oss);
 
 /* oss_commit.c */
 _yields_ _check_ int oss_object_commit(struct oss *oss, struct oss_object *obj);

@@ -55,6 +55,7 @@ static struct oss_object *object_find(struct oss *oss, struct fid data_fid, uint
 static void object_free(struct oss *oss, struct oss_object *obj)
 {
 	ASSERT(obj->refs == 0 && obj->ios == 0);
+	oss_ahead_forget(oss, obj);
 	hmap_remove(&oss->objects, &obj->node);
 	if (list_linked(&obj->lru)) {
 		list_del(&obj->lru);
@@ -101,6 +102,9 @@ static struct oss_object *object_new(struct oss *oss, struct fid data_fid, uint3
 	env_mutex_init(&obj->setup);
 	env_waitq_init(&obj->lock_q);
 	env_waitq_init(&obj->sync_q);
+	env_waitq_init(&obj->ahead_q);
+	list_init(&obj->ahead);
+	obj->oss = oss;
 	hmap_insert(&oss->objects, &obj->node, oss_object_hash(data_fid, stripe));
 	oss->objects_count++;
 	return obj;
@@ -282,6 +286,7 @@ void oss_object_lock(struct oss *oss, struct oss_object *obj, bool exclusive)
 	}
 	if (exclusive) {
 		obj->exclusive = true;
+		oss_ahead_forget(oss, obj);
 	} else {
 		obj->ios++;
 	}
@@ -297,6 +302,24 @@ void oss_object_unlock(struct oss *oss, struct oss_object *obj, bool exclusive)
 		obj->ios--;
 	}
 	env_wake_all(oss->env, &obj->lock_q);
+}
+
+void oss_object_change_begin(struct oss *oss, struct oss_object *obj)
+{
+	ASSERT(obj->ios > 0 && !obj->exclusive);
+	obj->clean = false;
+	obj->number = ++oss->number;
+	obj->changing++;
+	oss_ahead_forget(oss, obj);
+}
+
+void oss_object_change_end(struct oss *oss, struct oss_object *obj)
+{
+	ASSERT(obj->changing > 0);
+	obj->changing--;
+	/* Changed while a sync was running: that one may have missed it. */
+	obj->clean = false;
+	oss_space_update(oss, obj);
 }
 
 int oss_object_attr(struct oss *oss, struct oss_object *obj, struct w_object_attr *ret_attr)

@@ -3,8 +3,18 @@
  *
  * A read answers what the object has: bytes up to its size, zeros in its holes, nothing beyond. Whether
  * a missing object is a hole or a loss is decided by what the layout says (must_exist, RULES B2).
+ *
+ * Big reads take what is in the page cache from there and the rest past it, O_DIRECT into pooled buffers: page cache that
+ * is filled costs more than the disk, and what is read once is not worth it. What is read by many at once is hot: it
+ * goes through the page cache, and stays. Readers in order are read ahead for (oss_ahead.c).
  */
 #include "oss/oss_int.h"
+
+/* Smaller reads go through the page cache (bytes). */
+#define DIRECT_MIN (128 * KIB)
+/* An object whose bytes were read this often past the page cache within that time is hot. */
+#define HEAT_READS 3
+#define HEAT_NS (30 * NS_PER_S)
 
 struct read_buffer {
 	struct bufpool *pool;
@@ -35,34 +45,111 @@ static struct read_buffer *read_buffer_new(struct bufpool *pool, size_t len)
 	return rb;
 }
 
+/* What many read at the same time had better stay in memory. */
+static bool object_is_hot(struct oss *oss, struct oss_object *obj)
+{
+	uint64_t now = env_now(oss->env);
+
+	if (now - obj->heat_ns > HEAT_NS) {
+		obj->heat_ns = now;
+		obj->heat_bytes = 0;
+	}
+	return obj->heat_bytes / HEAT_READS > obj->size;
+}
+
+/* Bytes of an object that a client wants; there are that many. */
+struct reading {
+	struct oss_object *obj;
+	uint64_t off;
+	size_t len;
+	struct oss_stream *stream; /* NULL: on its own */
+	bool direct; /* past the page cache, if they are not in it */
+};
+
+/* From what was, or is now being, read ahead. False: they are not in it. */
+static bool read_ahead(struct oss *oss, struct rpc_request *req, const struct reading *r)
+{
+	struct oss_ahead *a;
+	struct iovec iov;
+
+	if (r->stream != NULL && r->direct) {
+		oss_ahead_run(oss, r->obj, r->stream, r->off);
+	}
+	a = oss_ahead_take(oss, r->obj, r->off, r->len);
+	if (a == NULL) {
+		return false;
+	}
+	iov = (struct iovec){.iov_base = oss_ahead_at(a, r->off), .iov_len = r->len};
+	rpc_request_bulk_out(req, &iov, 1, oss_ahead_release, a);
+	return true;
+}
+
+/* Tries what is in memory first. */
+static int read_into(
+	struct oss *oss, struct rpc_request *req, struct reading *r, struct read_buffer *rb)
+{
+	struct iovec iov = {.iov_base = rb->buf, .iov_len = r->len};
+	size_t got = 0;
+	int err = 0;
+
+	if (r->direct) {
+		err = env_pread_cached(
+			r->obj->file, rb->buf, r->len, OSS_HEADER_BYTES + r->off, &got);
+	}
+	if (err == 0 && got < r->len) {
+		if (read_ahead(oss, req, r)) {
+			read_buffer_release(rb);
+			return 0;
+		}
+		err = oss_segments_read(oss, r->obj, rb->buf, r->len, r->off,
+			r->direct ? OSS_READ_DIRECT : OSS_READ_CACHED);
+	}
+	if (err != 0) {
+		read_buffer_release(rb);
+		return err;
+	}
+	rpc_request_bulk_out(req, &iov, 1, read_buffer_release, rb);
+	return 0;
+}
+
+static int read_bytes(struct oss *oss, struct rpc_request *req, struct reading *r)
+{
+	struct oss_object *obj = r->obj;
+	struct read_buffer *rb;
+
+	r->direct = r->len >= DIRECT_MIN && r->off % OSS_HEADER_BYTES == 0 &&
+		r->off + r->len <= OSS_SEGMENT_BYTES && !object_is_hot(oss, obj);
+	r->stream = oss_ahead_follow(obj, r->off, r->len);
+	obj->heat_bytes += r->direct ? r->len : 0;
+	if (oss_ahead_has(obj, r->off) && read_ahead(oss, req, r)) {
+		return 0;
+	}
+	rb = read_buffer_new(oss->bufpool, r->len);
+	if (rb == NULL) {
+		rpc_request_retry_after_set(req, NS_PER_MS);
+		return -NE_RETRY;
+	}
+	return read_into(oss, req, r, rb);
+}
+
 static int read_object(struct oss *oss, struct rpc_request *req, struct oss_object *obj)
 {
 	const struct w_ost_read_req *in = req->body;
+	struct reading r = {.obj = obj, .off = in->offset};
 	struct w_ost_read_rep out;
-	struct read_buffer *rb;
-	struct iovec iov;
-	size_t len = 0;
-	int err;
+	int err = 0;
 
 	if (obj->exists && in->offset < obj->size) {
-		len = (size_t)u64_min(in->length, obj->size - in->offset);
+		r.len = (size_t)u64_min(in->length, obj->size - in->offset);
 	}
-	if (len > 0) {
-		rb = read_buffer_new(oss->bufpool, len);
-		if (rb == NULL) {
-			rpc_request_retry_after_set(req, NS_PER_MS);
-			return -NE_RETRY;
-		}
-		err = oss_segments_read(oss, obj, rb->buf, len, in->offset);
-		if (err != 0) {
-			read_buffer_release(rb);
-			return err;
-		}
-		iov = (struct iovec){.iov_base = rb->buf, .iov_len = len};
-		rpc_request_bulk_out(req, &iov, 1, read_buffer_release, rb);
+	if (r.len > 0) {
+		err = read_bytes(oss, req, &r);
+	}
+	if (err != 0) {
+		return err;
 	}
 	oss->counters.reads++;
-	oss->counters.bytes_read += len;
+	oss->counters.bytes_read += r.len;
 	err = oss_object_attr(oss, obj, &out.attr);
 	return err != 0 ? err : rpc_request_reply(req, &out);
 }

@@ -53,27 +53,31 @@ static void file_sync(struct oss *oss, struct env_file *file)
 }
 
 /* Reads and fills up with zeros what the file does not have. */
-static int file_read_full(struct env_file *file, void *buf, size_t len, uint64_t off)
+static int file_read_full(
+	struct env_file *file, void *buf, size_t len, uint64_t off, enum oss_read_how how)
 {
 	size_t got = 0;
-	int err = env_pread(file, buf, len, off, &got);
+	size_t whole = (size_t)u64_round_up(len, OSS_HEADER_BYTES);
+	int err = how == OSS_READ_DIRECT ? env_pread_direct(file, buf, whole, off, &got)
+					 : env_pread(file, buf, len, off, &got);
 
 	if (err != 0) {
 		return err;
 	}
+	got = got < len ? got : len;
 	memset((uint8_t *)buf + got, 0, len - got);
 	return 0;
 }
 
-static int segment_read(
-	struct oss *oss, struct oss_object *obj, void *buf, size_t len, uint64_t off)
+static int segment_read(struct oss *oss, struct oss_object *obj, void *buf, size_t len,
+	uint64_t off, enum oss_read_how how)
 {
 	uint32_t segment = (uint32_t)(off / OSS_SEGMENT_BYTES);
 	struct env_file *file = NULL;
 	int err;
 
 	if (segment == 0) {
-		return file_read_full(obj->file, buf, len, OSS_HEADER_BYTES + off);
+		return file_read_full(obj->file, buf, len, OSS_HEADER_BYTES + off, how);
 	}
 	err = segment > obj->header.d.segment_last
 		? -NE_NOENT
@@ -85,19 +89,20 @@ static int segment_read(
 	if (err != 0) {
 		return err;
 	}
-	err = file_read_full(file, buf, len, off % OSS_SEGMENT_BYTES);
+	err = file_read_full(file, buf, len, off % OSS_SEGMENT_BYTES, how);
 	env_file_close(file);
 	return err;
 }
 
-int oss_segments_read(struct oss *oss, struct oss_object *obj, void *buf, size_t len, uint64_t off)
+int oss_segments_read(struct oss *oss, struct oss_object *obj, void *buf, size_t len, uint64_t off,
+	enum oss_read_how how)
 {
 	uint8_t *p = buf;
 
 	ASSERT(obj->exists && obj->ios > 0);
 	while (len > 0) {
 		size_t n = (size_t)u64_min(len, OSS_SEGMENT_BYTES - off % OSS_SEGMENT_BYTES);
-		int err = segment_read(oss, obj, p, n, off);
+		int err = segment_read(oss, obj, p, n, off, how);
 
 		if (err != 0) {
 			return err;

@@ -4,7 +4,7 @@
  */
 #include "oss/oss_int.h"
 
-#define COUNTERS 7
+#define COUNTERS 8
 
 static uint32_t clients_fill(struct oss *oss, struct w_client_info *items, uint32_t cap)
 {
@@ -37,6 +37,7 @@ static void counters_fill(const struct oss_status *st, struct w_counter *c)
 	c[4] = (struct w_counter){.name = wire_str_of("commits"), .value = st->commits};
 	c[5] = (struct w_counter){.name = wire_str_of("destroys"), .value = st->destroys};
 	c[6] = (struct w_counter){.name = wire_str_of("objects_open"), .value = st->objects_open};
+	c[7] = (struct w_counter){.name = wire_str_of("reads_ahead"), .value = st->reads_ahead};
 }
 
 int oss_target_status(struct oss *oss, struct rpc_request *req)

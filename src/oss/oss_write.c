@@ -38,12 +38,9 @@ static int write_object(struct oss *oss, struct rpc_request *req, struct oss_obj
 		err = oss_object_create(oss, obj, &in->object, &owner);
 	}
 	if (err == 0) {
-		obj->clean = false;
-		obj->number = ++oss->number;
+		oss_object_change_begin(oss, obj);
 		err = oss_segments_write(oss, obj, req->bulk_in, in->length, in->offset);
-		/* Written while a sync was running: that one may have missed it. */
-		obj->clean = false;
-		oss_space_update(oss, obj);
+		oss_object_change_end(oss, obj);
 	}
 	oss_object_unlock(oss, obj, false);
 	return err;

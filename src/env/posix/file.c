@@ -1,7 +1,7 @@
 /*
  * Files.
  *
- * Reads try the page cache in line (preadv2 with RWF_NOWAIT) and go to the ring for the rest. Small writes
+ * Reads try the page cache in line (preadv2 with RWF_NOWAIT) and go to the ring for the rest; direct ones leave it alone. Small writes
  * are a plain pwritev, because io_uring hands buffered writes to a worker thread, which costs ten times
  * more. Large aligned writes go through a second, O_DIRECT descriptor by the ring: the device reads the
  * caller's memory and the reactor goes on. The kernel keeps the page cache coherent with them.
@@ -35,6 +35,7 @@ struct posix_file {
 	int fd;
 	int direct_fd;
 	enum file_direct direct;
+	int direct_how; /* to open it: O_WRONLY or O_RDWR */
 	bool nowait; /* the file system knows RWF_NOWAIT */
 	unsigned flags;
 };
@@ -78,6 +79,7 @@ int posix_file_open(struct env *env, const char *path, unsigned flags, struct en
 	f->direct = (flags & ENV_OPEN_DIRECT) != 0 && (flags & ENV_OPEN_WRITE) != 0
 		? FILE_DIRECT_WANTED
 		: FILE_DIRECT_NO;
+	f->direct_how = (flags & ENV_OPEN_READ) != 0 ? O_RDWR : O_WRONLY;
 	f->nowait = true;
 	f->flags = flags;
 	*ret_file = &f->base;
@@ -153,6 +155,70 @@ int posix_pread(struct env_file *base, void *buf, size_t len, uint64_t off, size
 	return 0;
 }
 
+/* RWF_NOWAIT alone begins to read ahead, at the caller's expense. */
+int posix_pread_cached(struct env_file *base, void *buf, size_t len, uint64_t off, size_t *ret_len)
+{
+	struct posix_file *f = file_of(base);
+	int64_t n = 0;
+
+	posix_count_file(base->env);
+	if (f->nowait && sys_is_cached(f->fd, off, len) > 0) {
+		posix_count_file(base->env);
+		n = sys_preadv2(f->fd, buf, len, off, RWF_NOWAIT);
+	}
+	*ret_len = n > 0 ? (size_t)n : 0;
+	return n < 0 && n != -EAGAIN && n != -EOPNOTSUPP ? code_of(n) : 0;
+}
+
+/* ---- the second, O_DIRECT descriptor ---- */
+
+/* Opens the second descriptor when it is first of use. */
+static bool file_direct_ready(struct posix_file *f)
+{
+	char path[64];
+
+	if (f->direct == FILE_DIRECT_WANTED) {
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+		posix_count_file(f->base.env);
+		f->direct_fd = sys_open(path, f->direct_how | O_DIRECT, 0);
+		f->direct = f->direct_fd >= 0 ? FILE_DIRECT_OPEN : FILE_DIRECT_NO;
+	}
+	return f->direct == FILE_DIRECT_OPEN;
+}
+
+int posix_pread_direct(struct env_file *base, void *buf, size_t len, uint64_t off, size_t *ret_len)
+{
+	struct posix_file *f = file_of(base);
+	struct file_rw rw = {.fd = -1};
+	size_t done = 0;
+	size_t rest = 0;
+	int rc = 0;
+
+	while (done < len && f->direct_how == O_RDWR && file_direct_ready(f)) {
+		int64_t n;
+
+		rw = (struct file_rw){.fd = f->direct_fd, .buf = (char *)buf + done};
+		rw.count = (unsigned)u64_min(len - done, GIB);
+		rw.off = off + done;
+		n = posix_ring_call(base->env, prep_read, &rw);
+		if (n == -EINVAL || n == -EOPNOTSUPP) {
+			f->direct = FILE_DIRECT_NO; /* not for this file system */
+		} else if (n < 0 && n != -EINTR && n != -EAGAIN) {
+			return code_of(n);
+		}
+		done += n > 0 ? (size_t)n : 0;
+		if (n == 0 || done % FILE_DIRECT_ALIGN != 0) {
+			*ret_len = done; /* the end of the file */
+			return 0;
+		}
+	}
+	if (done < len) {
+		rc = posix_pread(base, (char *)buf + done, len - done, off + done, &rest);
+	}
+	*ret_len = done + rest;
+	return rc;
+}
+
 /* ---- writing ---- */
 
 static void prep_writev(struct io_uring_sqe *sqe, void *arg)
@@ -174,20 +240,6 @@ static bool file_is_aligned(const struct iovec *iov, unsigned count, uint64_t of
 		total += iov[i].iov_len;
 	}
 	return bits % FILE_DIRECT_ALIGN == 0 && total >= FILE_DIRECT_MIN;
-}
-
-/* Opens the second descriptor when it is first of use. */
-static bool file_direct_ready(struct posix_file *f)
-{
-	char path[64];
-
-	if (f->direct == FILE_DIRECT_WANTED) {
-		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
-		posix_count_file(f->base.env);
-		f->direct_fd = sys_open(path, O_WRONLY | O_DIRECT, 0);
-		f->direct = f->direct_fd >= 0 ? FILE_DIRECT_OPEN : FILE_DIRECT_NO;
-	}
-	return f->direct == FILE_DIRECT_OPEN;
 }
 
 /* Part of an array of iovecs: `skip` bytes of the first are done. */

@@ -147,6 +147,8 @@ int posix_conn_new(struct env *env, int fd, bool local, struct env_conn **ret_co
 /* file.c, dir.c */
 int posix_file_open(struct env *env, const char *path, unsigned flags, struct env_file **ret_file);
 void posix_file_close(struct env_file *f);
+int posix_pread_cached(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len);
+int posix_pread_direct(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len);
 int posix_pread(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len);
 int posix_pwrite(struct env_file *f, const struct iovec *iov, unsigned iov_count, uint64_t off);
 int posix_fdatasync(struct env_file *f);

@@ -217,6 +217,34 @@ SYS_NOINLINE ssize_t sys_preadv2(int fd, void *buf, size_t len, uint64_t off, in
 	return n;
 }
 
+/* cachestat(2), which the headers do not know yet. */
+#define SYS_CACHESTAT 451
+#define CACHE_PAGE 4096
+
+struct cache_range {
+	uint64_t off;
+	uint64_t len;
+};
+
+struct cache_pages {
+	uint64_t cached;
+	uint64_t dirty;
+	uint64_t writeback;
+	uint64_t evicted;
+	uint64_t recently_evicted;
+};
+
+SYS_NOINLINE int sys_is_cached(int fd, uint64_t off, uint64_t len)
+{
+	struct cache_range range = {.off = off, .len = len};
+	struct cache_pages pages = {.cached = 0};
+	uint64_t first = off / CACHE_PAGE;
+	uint64_t end = (off + len + CACHE_PAGE - 1) / CACHE_PAGE;
+	int rc = sys_code((int)syscall(SYS_CACHESTAT, fd, &range, &pages, 0));
+
+	return rc < 0 ? rc : pages.cached >= end - first;
+}
+
 SYS_NOINLINE ssize_t sys_pwritev(int fd, const struct iovec *iov, unsigned count, uint64_t off)
 {
 	ssize_t n;

@@ -43,6 +43,8 @@ void sys_futex_wake(_Atomic uint32_t *word);
 /* Until fd is readable, the time is over or a signal came. */
 int sys_poll_in(int fd, uint64_t timeout_ns);
 ssize_t sys_preadv2(int fd, void *buf, size_t len, uint64_t off, int flags);
+/* Are all pages of the range in the page cache? -ENOSYS before Linux 6.5. */
+int sys_is_cached(int fd, uint64_t off, uint64_t len);
 ssize_t sys_pwritev(int fd, const struct iovec *iov, unsigned count, uint64_t off);
 int sys_ftruncate(int fd, uint64_t size);
 int sys_fallocate(int fd, int mode, uint64_t off, uint64_t len);

@@ -223,6 +223,28 @@ int sim_file_pread(struct env_file *f, void *buf, size_t len, uint64_t off, size
 	return rc;
 }
 
+int sim_file_pread_cached(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len)
+{
+	struct sim_file *file = file_of(f);
+
+	if ((file->flags & ENV_OPEN_READ) == 0) {
+		return -NE_BADF;
+	}
+	/* Nothing, all, or pages from the start on. */
+	switch (prng_below(&file->node->fault_rng, 3)) {
+	case 0:
+		len = 0;
+		break;
+	case 1:
+		len = (size_t)u64_round_down(len / 2, DISK_PAGE);
+		break;
+	default:
+		break;
+	}
+	*ret_len = len == 0 ? 0 : disk_read(file->inode, buf, len, off);
+	return 0;
+}
+
 /* Writes the first `limit` bytes of the pieces. */
 static int file_write(struct sim_file *file, const struct iovec *iov, unsigned iov_count,
 	uint64_t off, uint64_t limit)

@@ -192,6 +192,7 @@ void sim_net_conn_close(struct env_conn *c);
 void sim_files_crash(struct sim_node *node);
 int sim_file_open(struct env *env, const char *path, unsigned flags, struct env_file **ret_file);
 void sim_file_close(struct env_file *f);
+int sim_file_pread_cached(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len);
 int sim_file_pread(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len);
 int sim_file_pwrite(struct env_file *f, const struct iovec *iov, unsigned iov_count, uint64_t off);
 int sim_file_fdatasync(struct env_file *f);

@@ -253,6 +253,54 @@ TEST(file_direct_but_for_the_rest)
 	with_dir(rest_body);
 }
 
+/* Direct reads leave the page cache alone, and see what is written through it; cached ones read nothing. */
+static void direct_body(_unused_ void *arg)
+{
+	uint8_t *data = aligned_alloc(4096, BIG);
+	uint8_t *buf = aligned_alloc(4096, BIG);
+	struct iovec iov = {data, BIG};
+	struct env_file *f;
+	size_t len = 1;
+
+	CHECK(data != NULL && buf != NULL);
+	env_random_bytes(env, data, BIG);
+	CHECK_EQ(env_file_open(env, at("d"),
+			 ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_DIRECT, &f),
+		0);
+	CHECK_EQ(env_pwrite(f, &iov, 1, 4096), 0);
+	drop_cache(at("d"));
+	CHECK_EQ(env_pread_direct(f, buf, BIG, 4096, &len), 0);
+	CHECK_EQ(len, BIG);
+	CHECK(memcmp(buf, data, BIG) == 0);
+	CHECK_EQ(env_pread_cached(f, buf, BIG, 4096, &len), 0);
+	CHECK_EQ(len, 0);
+	/* A page of it, not written back. */
+	data[5] ^= 1;
+	iov = (struct iovec){data + 5, 1};
+	CHECK_EQ(env_pwrite(f, &iov, 1, 4096 + 5), 0);
+	CHECK_EQ(env_pread_direct(f, buf, BIG, 4096, &len), 0);
+	CHECK(len == BIG && memcmp(buf, data, BIG) == 0);
+	/* The end of the file is within the last block. */
+	CHECK_EQ(env_ftruncate(f, 4096 + 5000), 0);
+	CHECK_EQ(env_pread_direct(f, buf, BIG, 4096, &len), 0);
+	CHECK(len == 5000 && memcmp(buf, data, len) == 0);
+	CHECK_EQ(env_pread_direct(f, buf, BIG, 3 * 4096, &len), 0);
+	CHECK_EQ(len, 0);
+	CHECK_EQ(env_pread(f, buf, 5000, 4096, &len), 0);
+	memset(buf, 0, 5000);
+	CHECK_EQ(env_pread_cached(f, buf, 5000, 4096, &len), 0);
+	CHECK(len == 5000 && memcmp(buf, data, len) == 0);
+	env_file_close(f);
+	CHECK_EQ(env_unlink(env, at("d")), 0);
+	free(data);
+	free(buf);
+}
+
+TEST(file_direct_reads)
+{
+	with_dir(direct_body);
+}
+
 static void full_body(_unused_ void *arg)
 {
 	struct env_file *f;

@@ -36,6 +36,8 @@ struct world {
 };
 
 static struct world *w_now;
+/* Of the next run: disks that take their time. */
+static bool disk_is_slow;
 
 /* ---- server ---- */
 
@@ -157,6 +159,10 @@ static void run(void (*script)(struct world *w), uint64_t seed, uint64_t capacit
 	struct sim_options opts;
 
 	sim_options_default(&opts, seed);
+	if (disk_is_slow) {
+		opts.disk.slow_ppm = 300000;
+		opts.disk.slow_ns_max = 8 * NS_PER_MS;
+	}
 	w->sim = sim_new(&opts);
 	w->server = sim_node_new(w->sim, "ost");
 	w->client = sim_node_new(w->sim, "cli");
@@ -484,6 +490,148 @@ TEST(committed_data_survives_power_loss)
 	for (uint64_t seed = 40; seed < 80; seed++) {
 		run(script_commit, seed, 0);
 	}
+}
+
+static uint64_t counter(struct world *w, const char *name)
+{
+	struct w_target_status_req req = {.target = wire_str_of("OST0000"), .counters = true};
+	struct w_target_status_rep rep;
+	struct rpc_call call = {.op = W_OP_TARGET_STATUS, .request = &req, .reply = &rep};
+	uint64_t value = UINT64_MAX;
+	struct w_counter c;
+
+	CHECK_EQ(rpc_call(w->mdt, &call), 0);
+	for (struct wire_iter it = w_counter_iter(&rep.counters.view); w_counter_next(&it, &c);) {
+		if (c.name.len == strlen(name) && memcmp(c.name.ptr, name, c.name.len) == 0) {
+			value = c.value;
+		}
+	}
+	rpc_call_fini(&call);
+	return value;
+}
+
+/* Reads [off, end) in order, and checks that it is all `fill`. */
+static void read_on(
+	struct world *w, struct w_object_ref o, uint64_t off, uint64_t end, uint8_t fill)
+{
+	for (; off < end; off += BUF) {
+		uint32_t n = (uint32_t)u64_min(BUF, end - off);
+		uint64_t len;
+
+		CHECK_EQ(do_read(w, o, AT(off, n), true, &len, NULL), 0);
+		CHECK_EQ(len, n);
+		CHECK(all_are(w->buf, n, fill));
+	}
+}
+
+static void script_ahead(struct world *w)
+{
+	struct w_object_ref o = object(1, 0);
+	uint64_t end = 3 * MIB + 5000;
+	uint64_t ahead;
+	uint64_t len;
+
+	for (uint64_t off = 0; off < end; off += BUF) {
+		uint32_t n = (uint32_t)u64_min(BUF, end - off);
+
+		CHECK_EQ(do_write(w, o, AT(off, n), 0x21, 0, NULL), 0);
+	}
+	/* In order: what comes next was fetched, until somebody changes or cuts the object. */
+	read_on(w, o, 0, 2 * BUF, 0x21);
+	env_sleep(sim_node_env(w->client), 100 * NS_PER_MS);
+	CHECK_EQ(do_write(w, o, AT(MIB, BUF), 0x22, 0, NULL), 0);
+	read_on(w, o, 2 * BUF, MIB, 0x21);
+	read_on(w, o, MIB, MIB + BUF, 0x22);
+	read_on(w, o, MIB + BUF, 2 * MIB, 0x21);
+	env_sleep(sim_node_env(w->client), 100 * NS_PER_MS);
+	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 7, 2 * MIB + 100), 0);
+	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, o, 8, 2 * MIB + BUF), 0);
+	CHECK_EQ(do_read(w, o, AT(2 * MIB, BUF), true, &len, NULL), 0);
+	CHECK_EQ(len, BUF);
+	CHECK(all_are(w->buf, 100, 0x21) && all_are(w->buf + 100, BUF - 100, 0));
+	CHECK_EQ(do_write(w, o, AT(2 * MIB, BUF), 0x23, 0, NULL), 0);
+	read_on(w, o, 2 * MIB, 2 * MIB + BUF, 0x23);
+	/* Cold at last: the page cache went with the power, and chunks are met on the way. */
+	ahead = counter(w, "reads_ahead");
+	CHECK_EQ(do_write(w, o, AT(0, BUF), 0x24, W_OST_WRITE_FLAGS_SYNC, NULL), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		read_on(w, o, 0, BUF, 0x24);
+		read_on(w, o, BUF, MIB, 0x21);
+	}
+	CHECK(counter(w, "reads_ahead") > ahead);
+	/* Nobody comes back for them. */
+	env_sleep(sim_node_env(w->client), 20 * NS_PER_S);
+}
+
+TEST(what_is_read_ahead_is_never_old)
+{
+	for (uint64_t seed = 110; seed < 120; seed++) {
+		run(script_ahead, seed, 0);
+	}
+}
+
+struct writing {
+	struct world *w;
+	uint8_t acked;
+	bool done;
+};
+
+/* Versions 1, 2, ... of the same range, through a session of its own. */
+static void writer(void *arg)
+{
+	struct writing *wr = arg;
+	struct env *env = sim_node_env(wr->w->client);
+	uint8_t *buf = malloc(BUF);
+
+	for (uint8_t v = 1; v < 60; v++) {
+		struct w_ost_write_req req = {.object = object(1, 0), .offset = MIB, .length = BUF};
+		struct w_ost_write_rep rep;
+		struct iovec iov = {.iov_base = buf, .iov_len = BUF};
+		struct rpc_call call = {.op = W_OP_OST_WRITE,
+			.flags = RPC_CALL_REPEATABLE,
+			.request = &req,
+			.reply = &rep,
+			.bulk_out = &iov,
+			.bulk_out_count = 1};
+
+		memset(buf, v, BUF);
+		CHECK_EQ(rpc_call(wr->w->mdt, &call), 0);
+		rpc_call_fini(&call);
+		wr->acked = v;
+		env_sleep(env, 20 * NS_PER_MS);
+	}
+	free(buf);
+	wr->done = true;
+}
+
+static void script_ahead_race(struct world *w)
+{
+	struct writing wr = {.w = w};
+	uint64_t len;
+
+	for (uint64_t off = 0; off < 2 * MIB; off += BUF) {
+		CHECK_EQ(do_write(w, object(1, 0), AT(off, BUF), 0, 0, NULL), 0);
+	}
+	CHECK_EQ(env_spawn(sim_node_env(w->client), "writer", writer, &wr), 0);
+	while (!wr.done) {
+		for (uint64_t off = 0; off < 2 * MIB; off += BUF) {
+			uint8_t acked = wr.acked;
+
+			CHECK_EQ(do_read(w, object(1, 0), AT(off, BUF), true, &len, NULL), 0);
+			for (unsigned i = 0; off == MIB && i < BUF; i += 4096) {
+				CHECK(w->buf[i] >= acked);
+			}
+		}
+	}
+}
+
+TEST(a_completed_write_is_seen_by_who_is_read_ahead_for)
+{
+	disk_is_slow = true;
+	for (uint64_t seed = 130; seed < 138; seed++) {
+		run(script_ahead_race, seed, 0);
+	}
+	disk_is_slow = false;
 }
 
 static void script_full(struct world *w)
