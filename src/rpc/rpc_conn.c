@@ -317,6 +317,7 @@ bool rpc_conn_unsend(struct rpc_conn *conn, struct rpc_out *out)
 static int conn_fill(struct rpc_conn *conn, uint32_t need, uint64_t deadline_ns)
 {
 	uint32_t have = conn->buf_end - conn->buf_pos;
+	uint32_t room;
 	size_t got = 0;
 	int rc;
 
@@ -332,8 +333,12 @@ static int conn_fill(struct rpc_conn *conn, uint32_t need, uint64_t deadline_ns)
 		conn->buf_pos = 0;
 		conn->buf_end = have;
 	}
-	rc = env_recv(conn->stream, conn->buf + conn->buf_end, need - have,
-		RPC_RECV_BUF_BYTES - conn->buf_end, deadline_ns, &got);
+	room = RPC_RECV_BUF_BYTES - conn->buf_end;
+	if (conn->bulk_was_big && need - have <= RPC_RECV_HEAD_BYTES) {
+		room = room < RPC_RECV_HEAD_BYTES ? room : RPC_RECV_HEAD_BYTES;
+	}
+	rc = env_recv(
+		conn->stream, conn->buf + conn->buf_end, need - have, room, deadline_ns, &got);
 	conn->buf_end += (uint32_t)got;
 	if (got > 0) {
 		conn->rx_last_ns = env_now(conn->env);
@@ -383,6 +388,7 @@ int rpc_conn_recv_header(
 	if (conn->mac != ((ret_header->flags & W_MSG_FLAGS_MAC) != 0)) {
 		return -NE_MAC;
 	}
+	conn->bulk_was_big = ret_header->bulk_len >= RPC_BULK_BIG;
 	return 0;
 }
 
@@ -455,6 +461,7 @@ int rpc_conn_recv_bulk(
 	uint8_t *at = dst;
 
 	if (dst == NULL) {
+		conn->bulk_was_big = false;
 		return conn_drop(conn, len, deadline_ns);
 	}
 	while (len > 0) {

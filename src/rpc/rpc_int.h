@@ -27,8 +27,12 @@
 #define RPC_NONCE_BYTES 32
 /* Most bytes of a message before authentication: hello with the longest claims. */
 #define RPC_HANDSHAKE_BODY_MAX 4608
-/* Received bulk is checked while it is still in the cache. */
-#define RPC_BULK_CHUNK (UINT32_C(256) << 10)
+/* Received bulk is checked while it is still in the cache (a second-level one has 512 KiB and more). */
+#define RPC_BULK_CHUNK (UINT32_C(512) << 10)
+/* What follows a bulk of so many bytes probably has one too: then only a message's head is received first (bytes), so
+ * that its bulk goes where it belongs and not through the buffer. */
+#define RPC_BULK_BIG (UINT32_C(64) << 10)
+#define RPC_RECV_HEAD_BYTES 1024
 #define RPC_FEATURES UINT64_C(1) /* W_FEATURE_WIRE_CRC */
 
 _Static_assert(RPC_RECV_BUF_BYTES >= 4 * (RPC_HANDSHAKE_BODY_MAX + WIRE_HEADER_SIZE),
@@ -105,6 +109,7 @@ struct rpc_conn {
 	uint8_t *buf;
 	uint32_t buf_pos;
 	uint32_t buf_end;
+	bool bulk_was_big; /* of the message received last */
 	uint64_t rx_last_ns;
 	uint64_t tx_last_ns;
 	uint64_t partial_ns; /* patience with a message that has begun */
