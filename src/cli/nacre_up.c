@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -582,6 +581,7 @@ struct mount_look {
 static int mount_look(void *ctx, const struct cli_mount *m)
 {
 	struct mount_look *l = ctx;
+	int err;
 
 	if (strcmp(m->point, l->point) != 0) {
 		return 0;
@@ -590,10 +590,10 @@ static int mount_look(void *ctx, const struct cli_mount *m)
 		l->live = true;
 		return 0;
 	}
-	if (umount2(m->point, MNT_DETACH) != 0) {
-		return cli_fail("%s: dead mount cannot be detached: %s", m->point, strerror(errno));
-	}
-	return 0;
+	err = cli_umount(m->point, true);
+	return err == 0
+		? 0
+		: cli_fail("%s: dead mount cannot be detached: %s", m->point, strerror(err));
 }
 
 static int mount_run(struct cluster *c)
