@@ -315,8 +315,7 @@ class Scene:
 
     def revive(self):
         if self.client_dies:
-            self.mount.kill() if self.client_too else lib.umount(self.mount.point)
-            self.mount.mounted = False
+            self.mount.kill() if self.client_too else self.mount.detach()
         if self.victim != "client":
             self.cluster.up()
         if self.client_dies:

@@ -318,9 +318,20 @@ def fuse_node_make():
 # ---- running ----
 
 
-def child_run(case, folder, seed):
+def user_become(folder, uid):
+    """The test itself, and with it all it starts, runs as an ordinary user."""
+    os.chown(folder, uid, uid)
+    drop_to(uid)()
+    # Changing the user hides a process from its like: what it starts is looked at in /proc.
+    LIBC.prctl(4, 1, 0, 0, 0)
+    os.environ["HOME"] = folder
+
+
+def child_run(case, folder, args):
     """The forked child: runs one test and leaves with its status. The reason is the last line of its log."""
-    t = Test(case.name, folder, seed)
+    t = Test(case.name, folder, args.seed)
+    if args.uid:
+        user_become(folder, args.uid)
     status, reason = 1, ""
     # Whoever started us in the background had us ignore SIGINT; the programs under test must not.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
@@ -412,7 +423,7 @@ def case_run(case, args, program):
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.close(out)
-        child_run(case, folder, args.seed)
+        child_run(case, folder, args)
     in_time = pid_wait(child, case.limit_s * args.patience)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if in_time else None
     left = sweep()
@@ -448,7 +459,7 @@ def verdict_print(case, program, args, status, reason, lines, seconds):
         for line in lines[-TAIL_LINES:]:
             print("    | " + line)
         print("    again: NACRE_SEED=%d /usr/bin/python3 -B %s --keep %s"
-              % (args.seed, os.path.relpath(sys.argv[0], ROOT), case.name))
+              % (args.seed, os.path.relpath(sys.argv[0], ROOT), ("--uid %d " % args.uid if args.uid else "") + case.name))
     sys.stdout.flush()
 
 
@@ -458,6 +469,7 @@ def arguments(doc):
     parser.add_argument("--list", action="store_true", help="names and purposes")
     parser.add_argument("--keep", action="store_true", help="keep the scratch directories")
     parser.add_argument("--patience", type=float, default=1.0, help="multiply the tests' limits by this")
+    parser.add_argument("--uid", type=int, default=0, help="run the tests as this user instead of root")
     parser.add_argument("--repeat", type=int, default=1, help="run each so often, with seed, seed + 1, ...")
     args = parser.parse_args()
     seed = os.environ.get("NACRE_SEED")

@@ -82,6 +82,7 @@ STEPS = (
     mounts("killsteps", 300, frozenset((FULL,))),
     Step("mounts-killsteps-long", (PYTHON, "-B", "tests/integration/killsteps.py"), 3600, frozenset((LONG,)), ("build-rel",)),
     mounts("mistakes", 180),
+    mounts("unprivileged", 300),
     mounts("documents", 600),
     mounts("apps", 720, folder="tests/apps"),
     mounts("databases", 420, folder="tests/apps"),
