@@ -49,6 +49,10 @@
 #define LIM_MSG_BULK_MAX (UINT32_C(4) << 20)
 /* Requests in flight per session = slots of a session. */
 #define LIM_SLOTS 64
+/* Requests that wait for somebody else (RULES D1), of one session and of one server; 100 bytes each. A client has
+ * fewer fibers than the first. */
+#define LIM_PARKED_SESSION 1024
+#define LIM_PARKED 65536
 /* Fibers of one reactor. */
 #define LIM_FIBERS 1024
 /* Addresses of one target in the map, and bytes of one address text. */

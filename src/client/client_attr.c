@@ -159,6 +159,22 @@ int client_getattr(struct client *c, const struct client_cred *cred, struct fid 
 	return client_info_finish(c, &rep.info, ret_attr);
 }
 
+int client_settle(struct client *c, const struct w_attr *attr)
+{
+	struct client_cred self = client_cred_self(c);
+	struct w_mds_getattr_req req = {.fid = attr->fid, .want = W_WANT_SETTLED};
+	struct w_mds_getattr_rep rep;
+	_cleanup_(rpc_call_fini) struct rpc_call call = {
+		.op = W_OP_MDS_GETATTR, .request = &req, .reply = &rep};
+	int err;
+
+	if ((attr->state & W_ATTR_STATE_SETTLING) == 0) {
+		return 0;
+	}
+	err = client_mdt_ask(c, &self, &req.cred, &call);
+	return err == -NE_STALE ? 0 : err; /* gone altogether */
+}
+
 static uint32_t set_valid(const struct client_setattr *set)
 {
 	static const struct {
@@ -216,7 +232,8 @@ int client_setattr(struct client *c, const struct client_cred *cred, struct fid 
 	if (inode != NULL && inode->refs > 0) {
 		client_inode_attr(inode, &rep.info.attr);
 	}
-	return client_info_finish(c, &rep.info, ret_attr);
+	err = client_settle(c, &rep.info.attr);
+	return err != 0 ? err : client_info_finish(c, &rep.info, ret_attr);
 }
 
 int client_access(struct client *c, const struct client_cred *cred, struct fid fid, uint32_t mask)

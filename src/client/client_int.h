@@ -330,6 +330,8 @@ void client_report_fill(const struct client_sizes *sizes, const struct client_la
 
 /* ---- client_attr.c ---- */
 
+/* Waits until a change of the file's size, which the MDT answered with these attributes, has reached the OSTs. */
+_yields_ _check_ int client_settle(struct client *c, const struct w_attr *attr);
 /* Makes attributes of the MDT's answer; OSTs are asked when it says so. layout: of this file, or NULL. */
 _yields_ _check_ int client_attr_finish(struct client *c, const struct w_attr *attr,
 	struct client_layout *layout, struct client_attr *ret_attr);

@@ -81,8 +81,11 @@ static void close_quietly(struct client *c, struct client_file *f)
 {
 	struct w_mds_close_req req = {.fid = f->inode->fid, .handle = f->handle};
 	struct w_mds_close_rep rep;
-	_cleanup_(rpc_call_fini) struct rpc_call call = {
-		.op = W_OP_MDS_CLOSE, .flags = RPC_CALL_REPEATABLE, .request = &req, .reply = &rep};
+	/* Also when the open was interrupted: the MDT has entered it. */
+	_cleanup_(rpc_call_fini) struct rpc_call call = {.op = W_OP_MDS_CLOSE,
+		.flags = RPC_CALL_REPEATABLE | RPC_CALL_NO_INTR,
+		.request = &req,
+		.reply = &rep};
 
 	(void)!client_mdt_call(c, &call);
 }
@@ -103,6 +106,9 @@ static int open_finish(struct client *c, struct client_file *f, unsigned recover
 		if (recovered != client_recoveries(c)) {
 			err = client_reclaim_one(c, f);
 		}
+	}
+	if (err == 0) {
+		err = client_settle(c, &info->attr);
 	}
 	if (err == 0) {
 		err = client_attr_finish(c, &info->attr, f->inode->layout, ret_attr);

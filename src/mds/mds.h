@@ -104,6 +104,11 @@ _yields_ _check_ int mds_session_slots(
 typedef int mds_encode_fn(
 	void *ctx, const struct wire_op *op, const void *reply, struct span *ret_bytes);
 
+struct rpc_parking;
+
+/* Has the client ask again when the lot is woken (rpc_request_park); what it returns is the result. */
+typedef int mds_park_fn(void *ctx, struct rpc_parking *lot);
+
 struct mds_request {
 	struct mds_session *session;
 	const struct wire_op *op; /* any; -NE_NOSYS for what an MDT does not do */
@@ -112,6 +117,8 @@ struct mds_request {
 	uint32_t seq; /* in the slot; the transport has sorted out duplicates */
 	mds_encode_fn *encode;
 	void *encode_ctx;
+	mds_park_fn
+		*park; /* with encode_ctx; NULL: the request waits here for as long as it takes */
 };
 
 struct mds_result {

@@ -5,7 +5,8 @@
  * The token is memory only. It comes back with append_end, with the close of the handle, or with the session; a session
  * that ends while it holds one may still have writes on the way, so its client is fenced at the file's OSTs first. A
  * client runs one append at a time per handle: the same handle asking again repeats a request whose answer was lost.
- * After a restart nobody gets a token before the recovery window has closed.
+ * After a restart nobody gets a token before the recovery window has closed. Who cannot have the token, or finds an OST
+ * that does not answer, is parked without it (mds_wait.c).
  */
 #include "base/log.h"
 #include "mds/mds_data.h"
@@ -23,7 +24,7 @@ static void token_free(struct mds_data *data, struct mds_file *file)
 	ASSERT(file->token != 0);
 	file->token = 0;
 	file->token_session = NULL;
-	env_wake_all(data->mds->env, &file->wake);
+	mds_file_token_wake(data, file);
 }
 
 /* ---- the exact size ---- */
@@ -32,6 +33,7 @@ struct exact {
 	struct fid fid;
 	uint64_t size;
 	bool ask;
+	bool busy; /* its data is being changed in several steps */
 	struct mds_objects objects;
 	struct mds_sizes sizes;
 };
@@ -39,12 +41,11 @@ struct exact {
 static int exact_read(struct mds_op *op, void *arg)
 {
 	struct exact *e = arg;
+	const struct mds_file *file = mds_file_find(op->mds->data, e->fid);
 	struct mds_inode *inode = NULL;
-	int r = mds_file_settled(op, e->fid);
+	int r = mds_inode_get(op, e->fid, &inode);
 
-	if (r == 0) {
-		r = mds_inode_get(op, e->fid, &inode);
-	}
+	e->busy = file != NULL && !mds_file_free(file);
 	if (r < 0) {
 		return r;
 	}
@@ -63,34 +64,77 @@ static int exact_read(struct mds_op *op, void *arg)
 	return r;
 }
 
-static int exact_size(struct mds_data *data, struct fid fid, uint64_t *ret_size)
+/* The first OST that is known not to answer. */
+static struct mds_ost *late_of(struct mds_data *data, const struct mds_objects *o)
 {
+	for (uint32_t i = 0; i < o->geom.stripe_count; i++) {
+		struct mds_ost *ost = mds_ost_find(data, o->osts[i]);
+
+		if (mds_ost_is_late(ost)) {
+			return ost;
+		}
+	}
+	return NULL;
+}
+
+/* Asks all objects, or has the request wait for one that does not answer. */
+static int exact_ask(struct mds_op *op, struct exact *e, struct mds_ost **ret_late)
+{
+	struct mds_data *data = op->mds->data;
+	bool was_long;
+	uint64_t deadline;
+	int r;
+
+	*ret_late = mds_parkable(op) ? late_of(data, &e->objects) : NULL;
+	if (*ret_late != NULL) {
+		return -NE_TIMEDOUT;
+	}
+	deadline = mds_wait_begin(op, &was_long);
+	r = mds_ost_sizes(data, &e->objects, deadline, &e->sizes);
+	mds_wait_end(op, was_long);
+	if (r == 0) {
+		e->size = e->sizes.size;
+		mds_ost_served(mds_ost_find(data, e->objects.osts[0]));
+	} else if (r == -NE_TIMEDOUT && e->sizes.late != NULL) {
+		*ret_late = e->sizes.late;
+		mds_ost_late(data, *ret_late);
+	}
+	return r;
+}
+
+/* *ret_lot: where to wait, when the answer is -NE_TIMEDOUT. */
+static int exact_size(struct mds_op *op, struct mds_file *file, struct rpc_parking **ret_lot)
+{
+	struct mds_ost *late = NULL;
 	struct exact *e = mem_zalloc(sizeof(*e));
 	int r;
 
 	if (e == NULL) {
 		return -NE_NOMEM;
 	}
-	e->fid = fid;
-	r = mds_data_run(data->mds, STATE_READ, exact_read, NULL, e, NULL);
-	if (r == 0 && e->ask) {
-		r = mds_ost_sizes(data, &e->objects, 0, &e->sizes);
-		e->size = e->sizes.size;
+	e->fid = file->fid;
+	*ret_lot = NULL;
+	r = mds_data_run(op->mds, STATE_READ, exact_read, NULL, e, NULL);
+	if (r == 0 && e->busy) {
+		*ret_lot = &file->parked;
+		r = -NE_TIMEDOUT;
+	} else if (r == 0 && e->ask) {
+		r = exact_ask(op, e, &late);
+		*ret_lot = late == NULL ? NULL : &late->parked;
 	}
-	if (r == 0) {
-		*ret_size = e->size;
-	}
+	op->work->size = e->size;
 	mem_free(e);
 	return r;
 }
 
 /* ---- begin and end ---- */
 
-static int begin_exact(struct mds_op *op, struct mds_file *file)
+/* With the token. */
+static int begin_exact(struct mds_op *op, struct mds_file *file, struct rpc_parking **ret_lot)
 {
 	const struct w_mds_append_begin_req *req = op->req;
-	uint64_t size = 0;
-	int r = exact_size(op->mds->data, req->fid, &size);
+	int r = exact_size(op, file, ret_lot);
+	uint64_t size = op->work->size;
 
 	if (r == 0 && (size > LIM_FILE_SIZE_MAX || req->length > LIM_FILE_SIZE_MAX - size)) {
 		r = -NE_FBIG;
@@ -99,9 +143,41 @@ static int begin_exact(struct mds_op *op, struct mds_file *file)
 	if (r == 0 && !holds(file, op->session, req->handle)) {
 		r = -NE_BADF;
 	}
-	op->work->size = size;
 	op->work->token = file->token;
 	return r;
+}
+
+static int park_or_retry(struct mds_op *op, struct rpc_parking *lot)
+{
+	return mds_parkable(op) ? mds_park(op, lot) : -NE_RETRY;
+}
+
+/* The file is settled; the caller holds a reference. */
+static int begin_locked(struct mds_op *op, struct mds_file *file)
+{
+	const struct w_mds_append_begin_req *req = op->req;
+	struct mds_data *data = op->mds->data;
+	struct rpc_parking *lot = NULL;
+	int r;
+
+	if (file->token != 0 && !holds(file, op->session, req->handle)) {
+		return park_or_retry(op, &file->token_parked);
+	}
+	ASSERT(op->work == NULL);
+	op->work = mem_zalloc(sizeof(*op->work));
+	if (op->work == NULL) {
+		return -NE_NOMEM;
+	}
+	if (file->token == 0) {
+		file->token = ++data->token_last;
+		file->token_session = op->session;
+		file->token_handle = req->handle;
+	}
+	r = begin_exact(op, file, &lot);
+	if (r < 0 && holds(file, op->session, req->handle)) {
+		token_free(data, file);
+	}
+	return r == -NE_TIMEDOUT && lot != NULL ? park_or_retry(op, lot) : r;
 }
 
 int mds_append_begin_prepare(struct mds_op *op)
@@ -115,24 +191,17 @@ int mds_append_begin_prepare(struct mds_op *op)
 	if (r < 0) {
 		return r;
 	}
+	if (data->window) {
+		return park_or_retry(op, &data->window_parked);
+	}
 	file = open->file;
-	if (data->window || (file->token != 0 && !holds(file, op->session, req->handle))) {
-		return -NE_RETRY;
-	}
-	ASSERT(op->work == NULL);
-	op->work = mem_zalloc(sizeof(*op->work));
-	if (op->work == NULL) {
-		return -NE_NOMEM;
-	}
-	if (file->token == 0) {
-		file->token = ++data->token_last;
-		file->token_session = op->session;
-		file->token_handle = req->handle;
-	}
 	file->refs++;
-	r = begin_exact(op, file);
-	if (r < 0 && holds(file, op->session, req->handle)) {
-		token_free(data, file);
+	r = mds_file_wait(op, file, mds_file_free);
+	if (r == 0) {
+		r = mds_open_need(op, req->fid, req->handle, W_OPEN_FLAGS_WRITE, &open);
+	}
+	if (r == 0) {
+		r = begin_locked(op, file);
 	}
 	mds_file_unref(data, file);
 	return r;

@@ -51,7 +51,7 @@ static int close_do(struct mds_op *op, struct mds_open *open, const struct w_siz
 
 	/* Whoever changes its data in several steps counts on the open. */
 	if (file->owner != NULL && file->owner != op->work) {
-		return mds_work_want(op, MDS_WORK_WAIT, file->fid, 0);
+		return mds_work_want(op, MDS_WORK_WAIT_OWNER, file->fid);
 	}
 	op->data.closing = open;
 	r = mds_inode_get(op, file->fid, &inode);

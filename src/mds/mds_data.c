@@ -5,6 +5,8 @@
  * (mds_data_fetch); what was done stays in op->work over the attempts. The file belongs to the work until the
  * request has committed or failed.
  */
+#include <limits.h>
+
 #include "base/log.h"
 #include "mds/mds_data.h"
 
@@ -102,6 +104,8 @@ struct mds_file *mds_file_ref(struct mds_data *data, struct fid fid)
 		file->fid = fid;
 		list_init(&file->opens);
 		env_waitq_init(&file->wake);
+		rpc_parking_init(&file->parked);
+		rpc_parking_init(&file->token_parked);
 		hmap_insert(&data->files, &file->node, fid_hash(fid));
 	}
 	file->refs++;
@@ -115,6 +119,8 @@ void mds_file_unref(struct mds_data *data, struct mds_file *file)
 	if (file->refs > 0 || file->intents_left > 0) {
 		return;
 	}
+	rpc_parking_wake(&file->parked, UINT_MAX);
+	rpc_parking_wake(&file->token_parked, UINT_MAX);
 	ASSERT(list_empty(&file->opens) && file->owner == NULL && !file->sizing);
 	hmap_remove(&data->files, &file->node);
 	mem_free(file);
@@ -127,13 +133,15 @@ void mds_file_sized(struct mds_data *data, struct fid fid)
 	ASSERT(file != NULL && file->intents_left > 0);
 	file->refs++;
 	file->intents_left--;
-	env_wake_all(data->mds->env, &file->wake);
+	if (file->intents_left == 0) {
+		mds_file_moved(data, file);
+	}
 	mds_file_unref(data, file);
 }
 
 /* ---- work between attempts ---- */
 
-int mds_work_want(struct mds_op *op, enum mds_work_kind kind, struct fid fid, uint64_t size)
+int mds_work_want(struct mds_op *op, enum mds_work_kind kind, struct fid fid)
 {
 	struct mds_work *work = op->work;
 
@@ -147,61 +155,45 @@ int mds_work_want(struct mds_op *op, enum mds_work_kind kind, struct fid fid, ui
 	if (work->file != NULL && !fid_eq(work->file->fid, fid)) {
 		/* The name that is asked for means another file by now: what was done for the first one stands. */
 		mds_work_release(op->mds->data, work);
-		work->truncated = false;
 	}
 	work->wanted = kind;
 	work->fid = fid;
-	work->size = size;
 	op->need_data = true;
 	return -NE_MISSING_KEY;
-}
-
-static bool file_free(const struct mds_file *file)
-{
-	return file->owner == NULL && file->intents_left == 0;
 }
 
 int mds_file_settled(struct mds_op *op, struct fid fid)
 {
 	const struct mds_file *file = mds_file_find(op->mds->data, fid);
 
-	if (file == NULL || file_free(file)) {
+	if (file == NULL || mds_file_free(file)) {
 		return 0;
 	}
 	if (file->owner != NULL && file->owner == op->work) {
 		return 0;
 	}
-	return mds_work_want(op, MDS_WORK_WAIT, fid, 0);
+	return mds_work_want(op, MDS_WORK_WAIT, fid);
 }
 
-static int file_wait(struct mds_data *data, struct mds_file *file)
+static int work_wait(struct mds_op *op, mds_file_over_fn *over)
 {
-	while (!file_free(file)) {
-		int r = env_wait(data->mds->env, &file->wake, ENV_FOREVER, ENV_WAIT_INTR);
-
-		if (r < 0) {
-			return r;
-		}
-	}
-	return 0;
-}
-
-static int work_wait(struct mds_data *data, struct fid fid)
-{
-	struct mds_file *file = mds_file_find(data, fid);
+	struct mds_data *data = op->mds->data;
+	struct mds_file *file = mds_file_find(data, op->work->fid);
 	int r;
 
 	if (file == NULL) {
 		return 0;
 	}
 	file->refs++;
-	r = file_wait(data, file);
+	r = mds_file_wait(op, file, over);
 	mds_file_unref(data, file);
 	return r;
 }
 
-static int work_acquire(struct mds_data *data, struct mds_work *work)
+static int work_acquire(struct mds_op *op)
 {
+	struct mds_data *data = op->mds->data;
+	struct mds_work *work = op->work;
 	struct mds_file *file;
 	int r;
 
@@ -213,7 +205,7 @@ static int work_acquire(struct mds_data *data, struct mds_work *work)
 		return r;
 	}
 	file = mds_file_ref(data, work->fid);
-	r = file_wait(data, file);
+	r = mds_file_wait(op, file, mds_file_free);
 	if (r < 0) {
 		mds_file_unref(data, file);
 		return r;
@@ -231,31 +223,28 @@ void mds_work_release(struct mds_data *data, struct mds_work *work)
 	if (file != NULL) {
 		ASSERT(file->owner == work);
 		file->owner = NULL;
-		env_wake_all(data->mds->env, &file->wake);
+		mds_file_moved(data, file);
 		mds_file_unref(data, file);
 	}
 }
 
 int mds_data_fetch(struct mds_op *op)
 {
-	struct mds_data *data = op->mds->data;
 	struct mds_work *work = op->work;
 	int r;
 
 	ASSERT(work != NULL && work->wanted != MDS_WORK_NONE);
-	if (work->wanted == MDS_WORK_WAIT) {
-		return work_wait(data, work->fid);
+	if (work->wanted == MDS_WORK_WAIT || work->wanted == MDS_WORK_WAIT_OWNER) {
+		return work_wait(
+			op, work->wanted == MDS_WORK_WAIT ? mds_file_free : mds_file_unowned);
 	}
 	if (work->wanted == MDS_WORK_DURABLE) {
 		state_wait_durable(op->mds->st, work->lsn);
 		return 0;
 	}
-	r = work_acquire(data, work);
-	if (r < 0) {
-		return r;
-	}
-	return work->wanted == MDS_WORK_MOVE ? mds_move_run(data, work)
-					     : mds_truncate_run(data, work);
+	ASSERT(work->wanted == MDS_WORK_MOVE);
+	r = work_acquire(op);
+	return r < 0 ? r : mds_move_run(op);
 }
 
 void mds_data_op_end(struct mds_op *op)
@@ -287,14 +276,15 @@ static void outcome_apply(struct mds_op *op)
 	if (op->data.open) {
 		mds_open_committed(op);
 	}
+	if (op->data.sizes_sent > 0) {
+		file = mds_file_ref(data, op->data.inode->fid);
+		file->intents_left += op->data.sizes_sent;
+		mds_file_unref(data, file);
+	}
 	file = op->data.inode == NULL ? NULL : mds_file_find(data, op->data.inode->fid);
 	if (file != NULL && op->data.shared) {
 		file->shared = true;
 		file->epoch++;
-	}
-	if (op->data.sizes_sent > 0) {
-		ASSERT(file != NULL && file->owner != NULL);
-		file->intents_left += op->data.sizes_sent;
 	}
 }
 
@@ -383,6 +373,7 @@ static struct mds_data *data_new(struct mds *mds)
 	env_waitq_init(&data->fibers_gone);
 	env_waitq_init(&data->stop_wake);
 	env_waitq_init(&data->window_wake);
+	rpc_parking_init(&data->window_parked);
 	env_waitq_init(&data->poll_wake);
 	env_waitq_init(&data->sizes_wake);
 	env_waitq_init(&data->intents.wake);

@@ -80,7 +80,10 @@ struct mds_file {
 	uint64_t epoch; /* counts everything that may change the size at OSTs */
 	struct mds_work *owner;
 	unsigned intents_left; /* SET_SIZE not yet answered */
-	struct env_waitq wake; /* owner or intents_left changed */
+	struct env_waitq wake; /* owner, intents_left or token changed */
+	bool late; /* it took longer than a moment: requests are parked at once until it moves */
+	struct rpc_parking parked; /* requests that wait for owner or intents_left */
+	struct rpc_parking token_parked;
 	/* background sizing */
 	struct list size_link; /* data->sizes */
 	bool sizing;
@@ -94,14 +97,17 @@ struct mds_file {
 
 enum mds_work_kind {
 	MDS_WORK_NONE = 0,
-	MDS_WORK_WAIT, /* until nobody owns the file */
+	MDS_WORK_WAIT, /* until the file is settled: nobody owns it, no size is on its way to OSTs */
+	MDS_WORK_WAIT_OWNER, /* until nobody owns it */
 	MDS_WORK_DURABLE, /* until `lsn` is durable */
-	MDS_WORK_TRUNCATE,
 	MDS_WORK_MOVE, /* inline bytes to objects */
 };
 
 /* Bytes on their way from the MDT to an object. */
 struct mds_move {
+	bool parkable; /* set before the plan: the request need not wait here */
+	struct mds_ost *
+		late; /* planned for an OST that does not answer, and there is no other: nothing was logged */
 	bool done; /* written and durable at the OST; the layout is not switched */
 	uint64_t intent; /* destroys the object if the switch does not happen; 0 none */
 	uint64_t data_version; /* of the inode when the bytes were read */
@@ -121,10 +127,9 @@ struct mds_work {
 	enum mds_work_kind wanted; /* by the last attempt */
 	struct fid fid;
 	struct mds_file *file; /* owned; holds a reference */
-	uint64_t size; /* for TRUNCATE; of an append: where it goes */
+	uint64_t size; /* of an append: where it goes */
 	uint64_t token; /* of an append */
 	uint64_t lsn; /* for DURABLE */
-	bool truncated;
 	struct mds_move *move;
 };
 
@@ -139,6 +144,8 @@ struct mds_ost {
 	struct fiber *event_fiber; /* makes a call while the session connects */
 	struct env_waitq event_over;
 	bool answers; /* the last poll was answered */
+	bool late; /* it did not answer in time since */
+	struct rpc_parking parked; /* requests that wait until it answers */
 	uint32_t own_state; /* as the OST says */
 	uint64_t bytes_avail;
 	uint64_t avoid_until_ns; /* it was full or silent a moment ago */
@@ -185,6 +192,7 @@ struct mds_sizes {
 	uint64_t blocks;
 	int64_t mtime;
 	uint8_t present[LIM_STRIPE_COUNT_MAX / 8];
+	struct mds_ost *late; /* one that did not answer in time */
 };
 
 struct mds_data {
@@ -205,6 +213,8 @@ struct mds_data {
 	bool window; /* open */
 	uint64_t window_end_ns;
 	struct env_waitq window_wake;
+	struct rpc_parking window_parked; /* requests that wait until it is closed */
+	unsigned waits; /* requests that wait for OSTs longer than a moment */
 	/* cluster */
 	struct mds_ost *osts[LIM_OST_MAX]; /* by index */
 	uint32_t ost_count; /* known */
@@ -246,11 +256,8 @@ struct mds_file *mds_file_find(struct mds_data *data, struct fid fid);
 /* Found or made from the reserve, with a reference. */
 struct mds_file *mds_file_ref(struct mds_data *data, struct fid fid);
 void mds_file_unref(struct mds_data *data, struct mds_file *file);
-/* -NE_MISSING_KEY with a request to wait while another operation owns the file; 0 when it is free or ours. */
-_check_ int mds_file_settled(struct mds_op *op, struct fid fid);
 /* Asks for work between attempts: sets op->need_data, answers -NE_MISSING_KEY (or -NE_NOMEM). */
-_check_ int mds_work_want(
-	struct mds_op *op, enum mds_work_kind kind, struct fid fid, uint64_t size);
+_check_ int mds_work_want(struct mds_op *op, enum mds_work_kind kind, struct fid fid);
 /* Gives the file back. */
 void mds_work_release(struct mds_data *data, struct mds_work *work);
 /* Runs a transaction with something to do at its commit, before anybody else runs. */
@@ -258,6 +265,32 @@ _yields_ _check_ int mds_data_run(struct mds *mds, enum state_kind kind, mds_own
 	void (*committed)(struct mds_op *op, int status), void *ctx, uint64_t *ret_lsn);
 /* The ctx of the running mds_data_run, for committed. */
 void *mds_data_run_ctx(const struct mds_op *op);
+
+/* ---- mds_wait.c ---- */
+
+/* Can the request be parked, so that it must not wait here? */
+bool mds_parkable(const struct mds_op *op);
+/* Of a parkable one that has changed nothing: what it then answers. */
+_check_ int mds_park(struct mds_op *op, struct rpc_parking *lot);
+typedef bool mds_file_over_fn(const struct mds_file *file);
+bool mds_file_free(const struct mds_file *file); /* settled */
+bool mds_file_unowned(const struct mds_file *file);
+/* Waits (the caller holds a reference) until `over` is true, or parks the request. Interruptible. */
+_yields_ _check_ int mds_file_wait(
+	struct mds_op *op, struct mds_file *file, mds_file_over_fn *over);
+/* Its owner has gone, or the last size was answered: those who wait look again. */
+void mds_file_moved(struct mds_data *data, struct mds_file *file);
+/* Its token is free. */
+void mds_file_token_wake(struct mds_data *data, struct mds_file *file);
+/* Is it known not to answer? NULL is not: the map may bring it. */
+bool mds_ost_is_late(const struct mds_ost *ost);
+/* It did not answer in time; accepts NULL. It answered a poll. It served a request. */
+void mds_ost_late(struct mds_data *data, struct mds_ost *ost);
+void mds_ost_in_time(struct mds_data *data, struct mds_ost *ost);
+void mds_ost_served(struct mds_ost *ost);
+/* Deadline of a call to an OST that a request makes (0: none), and whether it is one of those that may take long. */
+uint64_t mds_wait_begin(struct mds_op *op, bool *ret_long);
+void mds_wait_end(struct mds_op *op, bool was_long);
 
 /* ---- mds_recovery.c ---- */
 
@@ -314,7 +347,7 @@ struct mds_objects {
 	uint32_t osts[LIM_STRIPE_COUNT_MAX];
 };
 
-/* Asks every object. Interruptible; waits for OSTs that are down. */
+/* Asks every object. Interruptible; waits for OSTs that are down. -NE_TIMEDOUT: ret_sizes->late. */
 _yields_ _check_ int mds_ost_sizes(struct mds_data *data, const struct mds_objects *objects,
 	uint64_t deadline_ns, struct mds_sizes *ret_sizes);
 void mds_objects_fill(
@@ -390,8 +423,8 @@ _yields_ int mds_instantiate_after(struct mds_op *op);
 _check_ int mds_instantiate_empty(struct mds_op *op, struct mds_inode *inode);
 /* The layout names the objects that hold the bytes, inline data and the intent go. */
 _check_ int mds_move_switch(struct mds_op *op, struct mds_inode *inode, struct mds_move *move);
-/* Writes the inline bytes of the file (owned by work) to an object. 0 with work->move NULL: nothing to move. */
-_yields_ _check_ int mds_move_run(struct mds_data *data, struct mds_work *work);
+/* Writes the inline bytes of the file (owned by op->work) to an object. 0 with work->move NULL: nothing to move. */
+_yields_ _check_ int mds_move_run(struct mds_op *op);
 /* Gives up what was not switched. */
 void mds_move_drop(struct mds_data *data, struct mds_work *work);
 /* After the switch's commit. */
@@ -401,7 +434,6 @@ void mds_move_switched(struct mds_data *data, struct mds_work *work);
 
 /* O_TRUNC, with `open` the only open that may exist. */
 _check_ int mds_truncate_open(struct mds_op *op, struct mds_inode *inode);
-_yields_ _check_ int mds_truncate_run(struct mds_data *data, struct mds_work *work);
 
 /* ---- mds_intent.c ---- */
 

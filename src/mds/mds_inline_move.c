@@ -11,6 +11,8 @@
 /* An OST that is silent this long is passed over if there is another one. */
 #define WRITE_NS (5 * NS_PER_S)
 #define AVOID_NS (10 * NS_PER_S)
+/* OSTs one request tries before it is parked: others wait for the file. */
+#define TURNS_MAX 3
 
 /* ---- placement at the last moment ---- */
 
@@ -115,6 +117,18 @@ static int plan_fill(struct mds_op *op, const struct mds_inode *inode, struct md
 	return mds_pieces_get(op, inode->fid, MDS_PART_DATA, move->bytes, move->len);
 }
 
+/* No use to log what cannot be done: each try takes a data FID and leaves an object to destroy. */
+static int plan_late(struct mds_op *op, struct mds_move *move)
+{
+	struct mds_ost *ost = mds_ost_find(op->mds->data, op->layout.osts.items[0]);
+
+	if (!mds_ost_is_late(ost)) {
+		return 0;
+	}
+	move->late = ost;
+	return -NE_TIMEDOUT;
+}
+
 /* move->len stays 0 when there is nothing to move. */
 static int plan_execute(struct mds_op *op, void *arg)
 {
@@ -123,7 +137,7 @@ static int plan_execute(struct mds_op *op, void *arg)
 	struct mds_inode *inode = NULL;
 	int r = mds_inode_get(op, work->fid, &inode);
 
-	memset(move, 0, sizeof(*move));
+	*move = (struct mds_move){.parkable = move->parkable};
 	if (r < 0 || mds_instantiated(inode) || inode->d.size == 0) {
 		return r;
 	}
@@ -136,6 +150,9 @@ static int plan_execute(struct mds_op *op, void *arg)
 	r = mds_layout_load(op, inode);
 	if (r == 0) {
 		r = place_now(op);
+	}
+	if (r == 0 && move->parkable) {
+		r = plan_late(op, move);
 	}
 	if (r == 0) {
 		r = plan_fill(op, inode, move);
@@ -170,7 +187,7 @@ static bool another_usable(const struct mds_data *data, const struct mds_move *m
 	return false;
 }
 
-static int bytes_write(struct mds_data *data, const struct mds_work *work, bool another)
+static int bytes_write(struct mds_data *data, const struct mds_work *work, uint64_t deadline_ns)
 {
 	struct mds_move *move = work->move;
 	struct iovec iov = {.iov_base = move->bytes, .iov_len = move->len};
@@ -195,7 +212,7 @@ static int bytes_write(struct mds_data *data, const struct mds_work *work, bool 
 		.reply = &rep,
 		.bulk_out = &iov,
 		.bulk_out_count = 1,
-		.deadline_ns = another ? env_now(data->mds->env) + WRITE_NS : 0,
+		.deadline_ns = deadline_ns,
 	};
 	int r = mds_ost_call(mds_ost_find(data, move->osts[0]), &call);
 
@@ -208,11 +225,46 @@ static int bytes_write(struct mds_data *data, const struct mds_work *work, bool 
 	return r;
 }
 
-static int move_once(struct mds_data *data, struct mds_work *work, bool *ret_again)
+static int bytes_send(struct mds_op *op, bool another)
 {
+	uint64_t patience = env_now(op->mds->env) + WRITE_NS;
+	bool was_long;
+	uint64_t deadline = mds_wait_begin(op, &was_long);
+	int r;
+
+	if (another) {
+		deadline = deadline == 0 ? patience : u64_min(deadline, patience);
+	}
+	r = bytes_write(op->mds->data, op->work, deadline);
+	mds_wait_end(op, was_long);
+	return r;
+}
+
+/* The OST did not take the bytes; *ret_again: another one may, else the request is parked if it can be. */
+static int move_failed(struct mds_op *op, struct mds_ost *ost, int error, bool *ret_again)
+{
+	struct mds_data *data = op->mds->data;
+
+	if (ost == NULL || (error != -NE_TIMEDOUT && error != -NE_NOSPC)) {
+		return error;
+	}
+	if (*ret_again) {
+		ost->avoid_until_ns = env_now(op->mds->env) + AVOID_NS;
+	}
+	if (error != -NE_TIMEDOUT) {
+		return error;
+	}
+	mds_ost_late(data, ost);
+	return !*ret_again && mds_parkable(op) ? mds_park(op, &ost->parked) : error;
+}
+
+static int move_once(struct mds_op *op, bool may_turn, bool *ret_again)
+{
+	struct mds_data *data = op->mds->data;
+	struct mds_work *work = op->work;
+	struct mds_ost *late;
 	struct mds_ost *ost;
 	uint64_t lsn = 0;
-	bool another;
 	int r;
 
 	*ret_again = false;
@@ -220,29 +272,33 @@ static int move_once(struct mds_data *data, struct mds_work *work, bool *ret_aga
 	if (work->move == NULL) {
 		return -NE_NOMEM;
 	}
+	work->move->parkable = mds_parkable(op);
 	r = mds_data_run(data->mds, STATE_CHANGE, plan_execute, plan_committed, work, &lsn);
 	if (r < 0 || work->move->len == 0) {
+		late = work->move->late;
 		mem_free(TAKE_PTR(work->move));
-		return r;
+		return r < 0 && late != NULL ? mds_park(op, &late->parked) : r;
 	}
 	state_wait_durable(data->mds->st, lsn);
-	another = another_usable(data, work->move);
-	r = bytes_write(data, work, another);
+	ost = mds_ost_find(data, work->move->osts[0]);
+	*ret_again = may_turn && another_usable(data, work->move);
+	r = bytes_send(op, *ret_again);
 	if (r == 0) {
+		mds_ost_served(ost);
 		work->move->done = true;
+		*ret_again = false;
 		return 0;
 	}
-	ost = mds_ost_find(data, work->move->osts[0]);
-	if (ost != NULL && another && (r == -NE_TIMEDOUT || r == -NE_NOSPC)) {
-		ost->avoid_until_ns = env_now(data->mds->env) + AVOID_NS;
-		*ret_again = true;
-	}
 	mds_move_drop(data, work);
+	r = move_failed(op, ost, r, ret_again);
+	*ret_again = *ret_again && (r == -NE_TIMEDOUT || r == -NE_NOSPC);
 	return r;
 }
 
-int mds_move_run(struct mds_data *data, struct mds_work *work)
+int mds_move_run(struct mds_op *op)
 {
+	const struct mds_work *work = op->work;
+	unsigned turns = 0;
 	bool again;
 	int r;
 
@@ -252,7 +308,8 @@ int mds_move_run(struct mds_data *data, struct mds_work *work)
 	}
 	/* Each turn excludes one more OST for a while. */
 	do {
-		r = move_once(data, work, &again);
+		turns++;
+		r = move_once(op, turns < TURNS_MAX || !mds_parkable(op), &again);
 	} while (r < 0 && again);
 	return r;
 }
@@ -335,7 +392,7 @@ int mds_instantiate_execute(struct mds_op *op)
 	} else if (work != NULL && work->move != NULL && work->move->done) {
 		r = mds_move_switch(op, inode, work->move);
 	} else {
-		return mds_work_want(op, MDS_WORK_MOVE, inode->fid, 0);
+		return mds_work_want(op, MDS_WORK_MOVE, inode->fid);
 	}
 	return r < 0 ? r : mds_open_writers_log(op, inode);
 }

@@ -166,6 +166,7 @@ struct mds_session {
 	uint64_t inside_moves;
 	struct list opens; /* the data side's */
 	uint64_t open_count;
+	unsigned waits; /* of its requests, for OSTs and longer than a moment */
 	uint64_t recover_seen_ns; /* of a recovering one: when it was last seen re-claiming */
 };
 
@@ -589,6 +590,12 @@ _check_ int mds_data_info(
 void mds_data_committed(struct mds_op *op, int status);
 /* Execute answered -NE_MISSING_KEY with op->need_data: does what it asked for (OSTs, another operation's end). */
 _yields_ _check_ int mds_data_fetch(struct mds_op *op);
+/* Execute has sent sizes to OSTs: the reply, as it is logged, says SETTLING. After the commit: the OSTs have answered and
+ * the reply says so, or they are late and it stays as it is. */
+void mds_settling_mark(struct mds_op *op);
+_yields_ _check_ int mds_settling_after(struct mds_op *op);
+/* -NE_MISSING_KEY with a request to wait while the file's data is being changed in several steps; 0 when it is not. */
+_check_ int mds_file_settled(struct mds_op *op, struct fid fid);
 /* The operation ends: what its work holds is let go. */
 void mds_data_op_end(struct mds_op *op);
 /* A request of the session begins (not a re-claim): it has nothing left to recover. */

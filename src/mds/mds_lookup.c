@@ -37,7 +37,12 @@ int mds_getattr_execute(struct mds_op *op)
 {
 	const struct w_mds_getattr_req *req = op->req;
 
-	return mds_reach(op, req->fid, &op->res.inode);
+	int r = mds_reach(op, req->fid, &op->res.inode);
+
+	if (r == 0 && (req->want & W_WANT_SETTLED) != 0) {
+		r = mds_file_settled(op, op->res.inode->fid);
+	}
+	return r;
 }
 
 int mds_getattr_reply(struct mds_op *op)

@@ -2,8 +2,9 @@
  * Links to the OSTs: the map, one session per OST, free space, calls, and what objects say of a file's size.
  *
  * statfs is asked for at connect, two seconds after something was placed, and every 30 s; with it each OST learns the
- * MDT's clock. An OST that does not answer takes no new objects; calls to it wait until it is back. OSTs never
- * leave the table: a FID's objects may be there.
+ * MDT's clock. An OST that does not answer takes no new objects and is asked every two seconds; requests that need it
+ * are parked (mds_wait.c), the service's own calls wait until it is back. OSTs never leave the table: a FID's objects
+ * may be there.
  */
 #include "base/log.h"
 #include "mds/mds_data.h"
@@ -48,9 +49,9 @@ int mds_ost_call(struct mds_ost *ost, struct rpc_call *call)
 
 static void statfs_taken(struct mds_ost *ost, const struct w_ost_statfs_rep *rep)
 {
-	ost->answers = true;
 	ost->own_state = rep->state;
 	ost->bytes_avail = rep->bytes_avail;
+	mds_ost_in_time(ost->mds->data, ost);
 }
 
 static int ost_event(void *ctx, struct rpc_session *session, enum rpc_event event,
@@ -146,6 +147,16 @@ static void poll_all(struct mds_data *data, struct poll_call *calls)
 	poll_batch(data, calls, count);
 }
 
+static bool any_late(const struct mds_data *data)
+{
+	for (uint32_t i = 0; i < LIM_OST_MAX; i++) {
+		if (mds_ost_is_late(data->osts[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void poll_fiber(struct mds_data *data, void *arg)
 {
 	struct env *env = data->mds->env;
@@ -161,6 +172,9 @@ static void poll_fiber(struct mds_data *data, void *arg)
 		data->poll_stale = false;
 		poll_all(data, calls);
 		data->poll_last_ns = env_now(env);
+		if (any_late(data)) {
+			mds_osts_active(data);
+		}
 	}
 	mem_free(calls);
 }
@@ -302,6 +316,7 @@ static int ost_new(struct mds_data *data, const struct w_target *t, const struct
 	ost->mds = mds;
 	ost->map_state = t->state;
 	list_init(&ost->queue);
+	rpc_parking_init(&ost->parked);
 	env_waitq_init(&ost->event_over);
 	r = wire_str_copy(t->name, ost->name, sizeof(ost->name));
 	if (r == 0 && mds->opts.ost_client != NULL) {
@@ -431,6 +446,7 @@ void mds_objects_fill(
 
 /* One ost_getattr on the way: objects of one OST. */
 struct sizes_call {
+	struct mds_ost *ost;
 	uint32_t count;
 	uint32_t stripes[MDS_GETATTR_MAX];
 	struct w_object_ref refs[MDS_GETATTR_MAX];
@@ -489,6 +505,7 @@ static void sizes_finish(struct sizes_ask *ask, struct sizes_call *c)
 		}
 	} else if (ask->error == 0) {
 		ask->error = r;
+		ask->sizes->late = r == -NE_TIMEDOUT ? c->ost : NULL;
 	}
 	rpc_call_fini(&c->call);
 }
@@ -524,6 +541,7 @@ static void sizes_start(struct sizes_ask *ask, uint32_t first)
 		ask->error = -NE_RETRY;
 		return;
 	}
+	c->ost = ost;
 	c->req.objects.items = c->refs;
 	c->req.objects.count = c->count;
 	c->call = (struct rpc_call){.op = W_OP_OST_GETATTR,

@@ -6,6 +6,8 @@
  * without names that nobody has open are destroyed, files whose writers did not come back are sized by asking their
  * OSTs, and destruction of objects begins.
  */
+#include <limits.h>
+
 #include "base/log.h"
 #include "mds/mds_data.h"
 
@@ -146,6 +148,7 @@ static void window_fiber(struct mds_data *data, void *arg)
 	}
 	data->window = false;
 	log_info(MDS_LOG, "recovery window closed");
+	rpc_parking_wake(&data->window_parked, UINT_MAX);
 	mds_intents_retry(data);
 	mds_orphans_sweep(data);
 	sizes_sweep(data);

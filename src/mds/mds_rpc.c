@@ -99,6 +99,11 @@ static int request_encode(
 	return r;
 }
 
+static int request_park(void *ctx, struct rpc_parking *lot)
+{
+	return rpc_request_park(ctx, lot);
+}
+
 static int service_request(void *ctx, struct rpc_request *req)
 {
 	struct mds_session *session = rpc_export_ctx(req->exp);
@@ -111,6 +116,7 @@ static int service_request(void *ctx, struct rpc_request *req)
 		.seq = req->seq,
 		.encode = request_encode,
 		.encode_ctx = req,
+		.park = request_park,
 	};
 	int r;
 

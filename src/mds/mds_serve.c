@@ -162,6 +162,7 @@ static int op_attempt(struct mds_op *op)
 		r = op->handler->reply == NULL ? 0 : op->handler->reply(op);
 	}
 	if (r == 0) {
+		mds_settling_mark(op);
 		r = op->request->encode(op->request->encode_ctx, op->request->op, &op->rep, &bytes);
 	}
 	if (r == 0 && wants_slot(op)) {
@@ -313,6 +314,9 @@ static int request_run(struct mds_op *op)
 	r = op_run(op, h->kind, request_attempt, NULL);
 	if (r == 0 && op->lsn != 0) {
 		state_wait_written(op->mds->st, op->lsn);
+	}
+	if (r == 0 && op->data.sizes_sent > 0) {
+		r = mds_settling_after(op);
 	}
 	if (r == 0 && h->after != NULL) {
 		r = h->after(op);

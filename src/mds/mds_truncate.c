@@ -1,12 +1,13 @@
 /*
  * Sizes that are set: truncate, growth, O_TRUNC.
  *
- * Inline data is cut or grown in the request's own transaction. Objects are set by numbered intents (RULES A7): the
- * request owns the file, one transaction logs the new size and the intents, the engine sends them when they are durable
- * (mds_intent.c), and only when all OSTs have answered does the request commit its reply. So a client that is told
- * "done" writes into objects that no late truncate cuts; a request whose MDT died in between is executed again. The
- * OST of the last byte gets its object's exact size, also when the file grows: objects alone always tell the size. A
- * file that nobody has open and that loses all its data gets a new data FID instead; the old objects are destroyed.
+ * All of it is one transaction: the new size, the reply, and for objects the numbered intents that set them
+ * (RULES A7). The engine sends those when they are durable (mds_intent.c). A client that is told "done" writes into
+ * objects that no late truncate may cut, so the reply waits a moment for the OSTs' answers; if they take longer it says
+ * SETTLING, and the client asks getattr for SETTLED, which may be parked (mds_wait.c). So a truncate is executed once,
+ * whoever dies in between. The OST of the last byte gets its object's exact size, also when the file grows: objects alone
+ * always tell the size. A file that nobody has open and that loses all its data gets a new data FID instead; the
+ * old objects are destroyed.
  */
 #include "mds/mds_data.h"
 
@@ -64,13 +65,6 @@ static int swap(struct mds_op *op, struct mds_inode *inode)
 
 /* ---- objects ---- */
 
-struct plan {
-	struct mds_work *work;
-	bool need_move;
-	bool nothing; /* inline data, which the request itself changes */
-	unsigned sent;
-};
-
 static int object_log(
 	struct mds_op *op, const struct mds_inode *inode, uint32_t stripe, uint64_t object_size)
 {
@@ -115,10 +109,10 @@ static int objects_log(struct mds_op *op, struct mds_inode *inode, uint64_t size
 	return r;
 }
 
-/* A file without objects that needs some: op->layout is the new one then. */
-static int plan_instantiate(struct mds_op *op, struct plan *plan, struct mds_inode *inode)
+/* A file that outgrows the MDT gets objects: op->layout is the new one then. */
+static int grow_out(struct mds_op *op, struct mds_inode *inode)
 {
-	struct mds_move *move = plan->work->move;
+	struct mds_move *move = op->work == NULL ? NULL : op->work->move;
 	int r;
 
 	if (inode->d.size == 0) {
@@ -126,87 +120,15 @@ static int plan_instantiate(struct mds_op *op, struct plan *plan, struct mds_ino
 	} else if (move != NULL && move->done) {
 		r = mds_move_switch(op, inode, move);
 	} else {
-		plan->need_move = true;
-		return 0;
+		return mds_work_want(op, MDS_WORK_MOVE, inode->fid);
 	}
 	return r < 0 ? r : mds_open_writers_log(op, inode);
-}
-
-static int plan_execute(struct mds_op *op, void *arg)
-{
-	struct plan *plan = arg;
-	struct mds_work *work = plan->work;
-	struct mds_inode *inode = NULL;
-	int r = mds_inode_get(op, work->fid, &inode);
-
-	plan->need_move = false;
-	plan->nothing = false;
-	if (r < 0) {
-		return r;
-	}
-	if (mds_instantiated(inode)) {
-		r = mds_layout_load(op, inode);
-	} else if (work->size <= LIM_INLINE_MAX) {
-		plan->nothing = true;
-		return 0;
-	} else {
-		r = plan_instantiate(op, plan, inode);
-	}
-	if (r < 0 || plan->need_move) {
-		return r;
-	}
-	r = objects_log(op, inode, work->size);
-	size_logged(op, inode, work->size);
-	return r;
-}
-
-static void plan_committed(struct mds_op *op, int status)
-{
-	struct plan *plan = mds_data_run_ctx(op);
-
-	if (status == 0 && op->data.moved) {
-		mds_move_switched(op->mds->data, plan->work);
-	}
-}
-
-static int answers_wait(struct mds_data *data, struct mds_file *file)
-{
-	while (file->intents_left > 0) {
-		int r = env_wait(data->mds->env, &file->wake, ENV_FOREVER, ENV_WAIT_INTR);
-
-		if (r < 0) {
-			return r;
-		}
-	}
-	return 0;
-}
-
-int mds_truncate_run(struct mds_data *data, struct mds_work *work)
-{
-	struct plan plan = {.work = work};
-	int r;
-
-	ASSERT(work->file != NULL && work->file->owner == work);
-	do {
-		r = mds_data_run(
-			data->mds, STATE_RELEASE, plan_execute, plan_committed, &plan, NULL);
-		if (r == 0 && plan.need_move) {
-			r = mds_move_run(data, work);
-		}
-	} while (r == 0 && plan.need_move);
-	if (r < 0 || plan.nothing) {
-		return r;
-	}
-	r = answers_wait(data, work->file);
-	work->truncated = r == 0;
-	return r;
 }
 
 /* ---- the requests' side ---- */
 
 int mds_data_size_set(struct mds_op *op, struct mds_inode *inode, uint64_t size)
 {
-	const struct mds_work *work = op->work;
 	bool known = !mds_size_is_open(inode) && inode->d.size == size;
 	int r;
 
@@ -215,11 +137,6 @@ int mds_data_size_set(struct mds_op *op, struct mds_inode *inode, uint64_t size)
 	}
 	if (size > LIM_FILE_SIZE_MAX) {
 		return -NE_FBIG;
-	}
-	if (work != NULL && work->truncated && work->size == size &&
-		fid_eq(work->fid, inode->fid)) {
-		mds_inode_changed(op, inode);
-		return 0;
 	}
 	r = mds_file_settled(op, inode->fid);
 	if (r < 0) {
@@ -238,7 +155,17 @@ int mds_data_size_set(struct mds_op *op, struct mds_inode *inode, uint64_t size)
 		!mds_file_others(op->mds->data, inode->fid, NULL)) {
 		return swap(op, inode);
 	}
-	return mds_work_want(op, MDS_WORK_TRUNCATE, inode->fid, size);
+	r = mds_files_reserve(op->mds->data);
+	if (r == 0) {
+		r = mds_instantiated(inode) ? mds_layout_load(op, inode) : grow_out(op, inode);
+	}
+	if (r == 0) {
+		r = objects_log(op, inode, size);
+	}
+	if (r == 0) {
+		size_logged(op, inode, size);
+	}
+	return r;
 }
 
 int mds_truncate_open(struct mds_op *op, struct mds_inode *inode)

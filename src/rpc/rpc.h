@@ -337,6 +337,8 @@ struct rpc_server_limits {
 	uint32_t bulk_credit_bytes; /* [8 MiB] bulk on the way per connection */
 	uint64_t bulk_total_bytes; /* [256 MiB] of received bulk, all connections */
 	uint64_t message_total_bytes; /* [64 MiB] of bodies and replies, all connections */
+	unsigned parked_max; /* [LIM_PARKED] requests that wait for somebody else */
+	unsigned session_parked_max; /* [LIM_PARKED_SESSION] of one session */
 	uint64_t slot_total_bytes; /* [256 MiB] of remembered replies; beyond, no new sessions */
 	uint64_t handshake_ns; /* [10 s] from accept to the end of HELLO */
 	uint64_t partial_ns; /* [20 s] without progress within a message */
@@ -381,6 +383,8 @@ struct rpc_server_stats {
 	unsigned unauthenticated;
 	unsigned running; /* requests, both groups */
 	unsigned queued;
+	unsigned parked; /* requests that wait for somebody else */
+	uint64_t parkings; /* times a request was told to wait */
 };
 
 void rpc_server_stats(const struct rpc_server *server, struct rpc_server_stats *ret_stats);
@@ -429,6 +433,21 @@ _check_ int rpc_export_push(struct rpc_export *exp, uint16_t op, const void *bod
  * another fiber. */
 void rpc_export_evict(struct rpc_export *exp, const char *reason);
 
+/* ---- requests that wait for somebody else ---- */
+
+/* A place where requests wait for one thing, in the order in which they came. */
+struct rpc_parking {
+	struct list tickets;
+};
+
+void rpc_parking_init(struct rpc_parking *lot);
+static inline bool rpc_parking_empty(const struct rpc_parking *lot)
+{
+	return list_empty(&lot->tickets);
+}
+/* Tells the clients of the first max requests to send them again. Does not yield. */
+void rpc_parking_wake(struct rpc_parking *lot, unsigned max);
+
 /* ---- requests ---- */
 
 #define RPC_SLOT_NONE 0xffff
@@ -461,8 +480,10 @@ struct span rpc_request_reply_bytes(const struct rpc_request *req);
 void rpc_request_transno_set(struct rpc_request *req, uint64_t transno);
 /* For -NE_RETRY: when to come again. */
 void rpc_request_retry_after_set(struct rpc_request *req, uint64_t delay_ns);
-/* Marks the reply QUEUED: the result follows as a push of request_completed with req->xid (RULES D1). */
-void rpc_request_queued_set(struct rpc_request *req);
+/* Has the client wait instead of a fiber (RULES D1, rpc_park.c): returns what the handler then returns. The request
+ * must have changed nothing. It comes again, as a new one, when the lot is woken or after a while. With too many
+ * parked already it is an ordinary -NE_RETRY with a long pause. */
+int rpc_request_park(struct rpc_request *req, struct rpc_parking *lot);
 /* Bytes that follow the reply's body; release(arg) runs once, when they were sent or will not be. Not for
  * operations that modify. iov is copied (count <= RPC_BULK_IOV_MAX); the memory is not. */
 #define RPC_BULK_IOV_MAX 64

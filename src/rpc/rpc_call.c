@@ -179,7 +179,10 @@ static void leave_begin(struct rpc_pending *p, struct leaving *leaving, int stat
 	leaving->status = status;
 	leaving->until_ns = env_now(env) + RPC_VERDICT_NS;
 	(void)call_unsend(p);
-	on_wire = p->state == PENDING_SENT || p->state == PENDING_PARKED;
+	on_wire = p->state == PENDING_SENT;
+	if (p->state == PENDING_DELAYED && p->parked) {
+		call_cancel_send(p); /* the server forgets it */
+	}
 	if (on_wire && p->lconn != NULL && lconn_up(p->lconn)) {
 		p->canceled = true;
 		call_cancel_send(p);
@@ -291,6 +294,10 @@ static void call_wait(struct rpc_call *call)
 		} else if (rc == -NE_TIMEDOUT) {
 			wait_timed_out(p, &leaving);
 		}
+	}
+	/* Nothing was done, and the reason is why it does not come again. */
+	if (leaving.status != 0 && call->status == -NE_RETRY) {
+		call->status = leaving.status;
 	}
 }
 

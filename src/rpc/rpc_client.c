@@ -168,6 +168,8 @@ struct rpc_pending *pending_new(struct rpc_client *client)
 	p->call = NULL;
 	p->slot = -1;
 	p->sent_once = false;
+	p->parked = false;
+	p->woken = false;
 	p->canceled = false;
 	p->corrupt = 0;
 	p->sends = 0;

@@ -9,8 +9,8 @@
  *	rpc_flow.c	which request is sent when: slots, credits, classes
  *	rpc_call.c	what callers see
  *
- * A pending request is on exactly one list: unsent[] of its session (state UNSENT), sent (SENT, RECV,
- * PARKED), or none (DELAYED, DONE, FREE). It is a ghost when its caller has gone but its slot's fate is open.
+ * A pending request is on exactly one list: unsent[] of its session (state UNSENT), sent (SENT, RECV),
+ * or none (DELAYED, DONE, FREE). It is a ghost when its caller has gone but its slot's fate is open.
  */
 #ifndef NACRE_RPC_RPC_CLIENT_INT_H
 #define NACRE_RPC_RPC_CLIENT_INT_H
@@ -33,8 +33,7 @@ enum pending_state {
 	PENDING_UNSENT,
 	PENDING_SENT, /* given to a connection */
 	PENDING_RECV, /* its reply is being received */
-	PENDING_PARKED, /* answered "queued": a push follows */
-	PENDING_DELAYED, /* answered "retry": its caller submits it again */
+	PENDING_DELAYED, /* answered "retry" or "queued": its caller submits it again */
 	PENDING_DONE,
 };
 
@@ -62,13 +61,15 @@ struct rpc_pending {
 	uint32_t seq;
 	uint64_t sent_session; /* session id it was last sent with */
 	bool sent_once;
+	bool parked; /* DELAYED: the server has a ticket of it and says when */
+	bool woken; /* it has said so since the request was sent */
 	bool canceled; /* its caller waits for the verdict of a cancel */
 	bool out_busy; /* `out` and the memory it points to are in use */
 	unsigned corrupt;
 	unsigned sends; /* how often it was given to a connection */
 	unsigned retries;
 	uint64_t retry_ns; /* DELAYED: when to submit again */
-	struct rpc_lconn *lconn; /* SENT, RECV, PARKED: where */
+	struct rpc_lconn *lconn; /* SENT, RECV: where */
 	uint32_t wire_bytes; /* of it, counted in lconn->unacked */
 	struct env_waitq waitq;
 	struct rpc_out out;
@@ -236,6 +237,8 @@ void session_lost(struct rpc_session *s, int reason);
 void session_evicted(struct rpc_session *s);
 
 /* rpc_flow.c */
+/* Requests that the server had parked come again: it may have forgotten them. */
+void flow_unpark(struct rpc_session *s);
 void flow_submit(struct rpc_pending *p);
 /* Sends what may be sent. */
 _yields_ void session_kick(struct rpc_session *s, enum rpc_send_how how);

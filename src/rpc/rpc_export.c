@@ -97,6 +97,7 @@ static struct rpc_export *export_new(struct rpc_service *service, struct rpc_pee
 	exp->peer = peer;
 	exp->state = EXPORT_OPENING;
 	list_init(&exp->requests);
+	hmap_init(&exp->tickets);
 	peer->refs++;
 	list_push_back(&peer->exports, &exp->peer_link);
 	list_push_back(&service->all, &exp->all);
@@ -108,13 +109,14 @@ static void export_free(struct rpc_export *exp)
 {
 	struct rpc_server *server = exp->service->server;
 
-	ASSERT(list_empty(&exp->requests));
+	ASSERT(list_empty(&exp->requests) && exp->tickets.count == 0);
 	ASSERT(exp->state == EXPORT_OPENING || exp->state == EXPORT_CLOSED);
 	for (unsigned i = 0; i < LIM_SLOTS; i++) {
 		ASSERT(exp->slot[i].busy == NULL);
 		server->slot_bytes -= exp->slot[i].reply_cap;
 		mem_free(exp->slot[i].reply);
 	}
+	hmap_fini(&exp->tickets);
 	list_del(&exp->peer_link);
 	list_del(&exp->all);
 	peer_unref(exp->peer);
@@ -131,6 +133,7 @@ void export_close(struct rpc_export *exp, enum rpc_close_reason reason)
 	exp->state = EXPORT_CLOSING;
 	exp->close_reason = reason;
 	exp->control = NULL;
+	park_forget_all(exp);
 	LIST_FOREACH_SAFE (it, &exp->requests) {
 		serve_cancel(list_entry(it, struct rpc_req, exp_link));
 	}
@@ -480,7 +483,7 @@ static void push_header(
 	h->body_crc = crc32c(0, push->body.ptr, push->body.len);
 }
 
-int rpc_export_push(struct rpc_export *exp, uint16_t op_number, const void *body)
+int export_push(struct rpc_export *exp, uint16_t op_number, const void *body, unsigned max)
 {
 	const struct wire_op *op = wire_op_find(op_number);
 	struct push_out *push;
@@ -490,7 +493,7 @@ int rpc_export_push(struct rpc_export *exp, uint16_t op_number, const void *body
 	if (exp->control == NULL || exp->control->conn == NULL || exp->control->conn->error != 0) {
 		return -NE_CONNLOST;
 	}
-	if (exp->control->pushes >= RPC_PUSHES_MAX) {
+	if (exp->control->pushes >= max) {
 		return -NE_LIMIT;
 	}
 	push = mem_zalloc(sizeof(*push));
@@ -511,6 +514,11 @@ int rpc_export_push(struct rpc_export *exp, uint16_t op_number, const void *body
 	push->out.done = push_done;
 	rpc_conn_send(exp->control->conn, &push->out, RPC_SEND_BEHIND);
 	return 0;
+}
+
+int rpc_export_push(struct rpc_export *exp, uint16_t op_number, const void *body)
+{
+	return export_push(exp, op_number, body, RPC_PUSHES_MAX);
 }
 
 void rpc_export_evict(struct rpc_export *exp, const char *reason)

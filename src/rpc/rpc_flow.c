@@ -131,6 +131,8 @@ void flow_send(struct rpc_pending *p, struct rpc_lconn *lc, enum rpc_send_how ho
 	ASSERT(!p->out_busy && !list_linked(&p->link));
 	header_fill(p);
 	p->sent_session = p->session != NULL ? p->session->info.session : 0;
+	p->parked = false;
+	p->woken = false;
 	p->lconn = lc;
 	p->state = PENDING_SENT;
 	p->sent_once = true;
@@ -226,6 +228,20 @@ void flow_submit(struct rpc_pending *p)
 	p->state = PENDING_UNSENT;
 	p->lconn = NULL;
 	list_push_back(&p->session->unsent[p->flow], &p->link);
+}
+
+void flow_unpark(struct rpc_session *s)
+{
+	struct rpc_client *client = s->client;
+
+	for (uint32_t i = 0; i < client->pending_made; i++) {
+		struct rpc_pending *p = client->pending[i];
+
+		if (p->session == s && p->state == PENDING_DELAYED && p->parked) {
+			p->retry_ns = env_now(client->env);
+			env_wake_all(client->env, &p->waitq);
+		}
+	}
 }
 
 /* ---- ends ---- */

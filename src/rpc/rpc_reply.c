@@ -66,7 +66,9 @@ static uint64_t retry_delay(struct rpc_pending *p, const struct wire_header *h)
 /* "Come again": its caller submits it anew when the time has come. */
 static void reply_retry(struct rpc_pending *p, const struct wire_header *h)
 {
-	p->retry_ns = env_now(p->client->env) + retry_delay(p, h);
+	p->parked = (h->flags & W_MSG_FLAGS_QUEUED) != 0;
+	p->retry_ns = env_now(p->client->env);
+	p->retry_ns += p->parked && p->woken ? 0 : retry_delay(p, h);
 	p->retries++;
 	if (p->call == NULL) {
 		pending_complete(p, -NE_RETRY);
@@ -194,10 +196,9 @@ static int reply_finish(struct rpc_pending *p, const struct wire_header *h, bool
 {
 	struct rpc_session *s = p->session;
 	int status = rpc_status_decode(h->status);
-	bool queued = (h->flags & W_MSG_FLAGS_QUEUED) != 0;
 	int rc = 0;
 
-	if (status == 0 && !queued && bulk_good) {
+	if (status == 0 && bulk_good) {
 		rc = reply_decode(p, span_of(p->rep.ptr, p->rep.len));
 	}
 	if (rc != 0) {
@@ -212,9 +213,7 @@ static int reply_finish(struct rpc_pending *p, const struct wire_header *h, bool
 		status = -NE_CHECKSUM;
 	}
 	p->state = PENDING_SENT;
-	if (queued && status == 0 && p->call != NULL) {
-		p->state = PENDING_PARKED;
-	} else if (!reply_status(p, h, status)) {
+	if (!reply_status(p, h, status)) {
 		pending_complete(p, status);
 		return 0;
 	}
@@ -268,22 +267,19 @@ static struct rpc_session *session_of_push(struct rpc_lconn *lc, const struct wi
 	return NULL;
 }
 
-static int push_completed(struct rpc_client *client, const struct w_push_request_completed *push)
+/* What the request waits for at the server has happened. The push may overtake the answer "queued". */
+static int push_ready(const struct rpc_session *s, struct rpc_client *client, uint64_t xid)
 {
-	struct rpc_pending *p = pending_find(client, push->xid);
-	int status = rpc_status_decode((uint32_t)(push->status < 0 ? -push->status : push->status));
-	int rc;
+	struct rpc_pending *p = pending_find(client, xid);
 
-	if (p == NULL || p->state != PENDING_PARKED) {
+	if (p == NULL || s == NULL || p->session != s) {
 		return 0; /* its caller has gone */
 	}
-	rc = rpc_buf_reserve(&p->rep, push->body.len);
-	if (rc == 0) {
-		bytes_copy(p->rep.ptr, push->body.ptr, push->body.len);
-		p->rep.len = push->body.len;
-		rc = status == 0 ? reply_decode(p, span_of(p->rep.ptr, p->rep.len)) : status;
+	p->woken = true;
+	if (p->state == PENDING_DELAYED && p->parked) {
+		p->retry_ns = env_now(client->env);
+		env_wake_all(client->env, &p->waitq);
 	}
-	pending_complete(p, rc);
 	return 0;
 }
 
@@ -312,8 +308,8 @@ static int push_handle(struct rpc_lconn *lc, const struct wire_header *h, const 
 	case W_OP_MAP_CHANGED:
 		client_map_seen(client, ((const struct w_push_map_changed *)body)->map_version);
 		return 0;
-	case W_OP_REQUEST_COMPLETED:
-		return push_completed(client, body);
+	case W_OP_REQUEST_READY:
+		return push_ready(s, client, ((const struct w_push_request_ready *)body)->xid);
 	case W_OP_FENCED:
 		push_fenced(s, body);
 		return 0;

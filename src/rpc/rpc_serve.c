@@ -102,7 +102,7 @@ static void answer_header(struct rpc_req *req, int status, uint32_t sequence)
 	memset(h, 0, sizeof(*h));
 	h->class = req->header.class;
 	h->op = req->header.op;
-	h->flags = W_MSG_FLAGS_REPLY | (req->queued ? W_MSG_FLAGS_QUEUED : 0);
+	h->flags = W_MSG_FLAGS_REPLY | (req->parked ? W_MSG_FLAGS_QUEUED : 0);
 	h->session = req->header.session;
 	h->incarnation = req->header.incarnation;
 	h->target = req->header.target;
@@ -181,7 +181,10 @@ void serve_answer(struct rpc_req *req, int status)
 	uint32_t sequence = req->header.sequence;
 	uint64_t bulk = req->pub.bulk_in_len + rpc_iov_len(req->bulk_out, req->bulk_out_count);
 
-	ASSERT(status <= 0);
+	ASSERT(status <= 0 && (!req->parked || status == -NE_RETRY));
+	if (req->pub.exp != NULL && req->pub.exp->tickets.count > 0 && !req->parked) {
+		park_forget(req->pub.exp, req->header.xid);
+	}
 	if (status != 0) {
 		req->rep.len = 0;
 		req->bulk_out_count = 0;
@@ -344,6 +347,7 @@ static void run_cancel(struct rpc_req *req)
 				serve_cancel(r);
 			}
 		}
+		park_forget(exp, cancel->xid);
 	}
 	serve_answer(req, rpc_buf_encode(&req->rep, &w_cancel_rep_codec, &rep));
 }

@@ -390,6 +390,9 @@ static void limits_default(struct rpc_server_limits *l)
 	}
 	l->bulk_total_bytes = l->bulk_total_bytes != 0 ? l->bulk_total_bytes : 256 * MIB;
 	l->message_total_bytes = l->message_total_bytes != 0 ? l->message_total_bytes : 64 * MIB;
+	l->parked_max = l->parked_max != 0 ? l->parked_max : LIM_PARKED;
+	l->session_parked_max =
+		l->session_parked_max != 0 ? l->session_parked_max : LIM_PARKED_SESSION;
 	l->slot_total_bytes = l->slot_total_bytes != 0 ? l->slot_total_bytes : 256 * MIB;
 	l->handshake_ns = l->handshake_ns != 0 ? l->handshake_ns : 10 * NS_PER_S;
 	l->partial_ns = l->partial_ns != 0 ? l->partial_ns : 20 * NS_PER_S;
@@ -451,6 +454,7 @@ void rpc_server_stats(const struct rpc_server *server, struct rpc_server_stats *
 	*ret_stats = server->stats;
 	ret_stats->message_bytes = server->message_bytes;
 	ret_stats->slot_bytes = server->slot_bytes;
+	ret_stats->parked = server->parked;
 	ret_stats->bulk_bytes = server->bulk_bytes;
 	ret_stats->conns = server->conn_count;
 	ret_stats->unauthenticated = server->unauth_count;

@@ -6,6 +6,7 @@
  *	rpc_recv.c	receiving requests: checks, slots, bulk
  *	rpc_serve.c	running requests and answering them
  *	rpc_export.c	opening, resuming, closing sessions; slots; pushes
+ *	rpc_park.c	requests that wait for somebody else
  *	rpc_service.c	what services call
  *
  * A connection (sconn) has one receiving fiber, which frees it when nothing refers to it any more. A peer is
@@ -22,6 +23,8 @@
 #define RPC_PEER_CONNS_MAX 64
 /* Pushes of one connection that wait for the network. */
 #define RPC_PUSHES_MAX 256
+/* And with those that wake parked requests. */
+#define RPC_PUSHES_READY_MAX (RPC_PUSHES_MAX + LIM_PARKED_SESSION)
 /* Requests of one connection beyond conn_requests_max, of whatever class, before it is read no further:
  * room for urgent ones, and for normal ones on their way to "retry". */
 #define RPC_CONN_EXTRA 64
@@ -35,6 +38,9 @@
 #define RPC_CUT_NS (30 * NS_PER_S)
 /* Told to clients when there is no room. */
 #define RPC_RETRY_MS 20
+/* A parked request comes again by itself after this, should its push be lost; and when there is no room to park it. */
+#define RPC_PARK_AGAIN_NS (10 * NS_PER_S)
+#define RPC_PARK_BUSY_NS (1 * NS_PER_S)
 
 enum group {
 	GROUP_NORMAL,
@@ -62,6 +68,7 @@ struct rpc_server {
 	struct list queue[GROUPS];
 	uint64_t message_bytes;
 	uint64_t slot_bytes; /* replies that slots remember */
+	unsigned parked; /* tickets */
 	uint64_t bulk_bytes;
 	struct env_waitq room; /* message or bulk bytes were freed */
 	struct list req_free;
@@ -160,6 +167,7 @@ struct rpc_export {
 	struct sconn *control; /* where pushes go, NULL none */
 	uint64_t last_ns;
 	struct list requests;
+	struct hmap tickets; /* of its parked requests, by xid */
 	bool fenced;
 	struct rpc_open_reply facts; /* for resuming it */
 	void *ctx;
@@ -187,7 +195,7 @@ struct rpc_req {
 	struct fiber *fiber; /* that runs it */
 	bool canceled;
 	bool counted; /* in conn->requests */
-	bool queued; /* answer QUEUED */
+	bool parked; /* it has a ticket: answer QUEUED */
 	bool replied;
 	uint64_t transno;
 	uint64_t retry_after_ns;
@@ -240,6 +248,11 @@ void serve_cancel(struct rpc_req *req);
 /* Gives the slot back as if the request had not come. */
 void serve_slot_rollback(struct rpc_req *req);
 
+/* rpc_park.c */
+/* The request needs its ticket no more: it is answered, or nobody waits for it. */
+void park_forget(struct rpc_export *exp, uint64_t xid);
+void park_forget_all(struct rpc_export *exp);
+
 /* rpc_export.c */
 struct rpc_service *service_find(struct rpc_server *server, uint32_t code);
 struct rpc_export *export_find(struct rpc_service *service, uint64_t session);
@@ -250,6 +263,8 @@ void export_close(struct rpc_export *exp, enum rpc_close_reason reason);
 /* The janitor's part: lets one that can be closed for good go. False: there is no fiber for it now. */
 _yields_ bool export_reap(struct rpc_export *exp);
 void export_touch(struct rpc_export *exp);
+/* As rpc_export_push, with a bound of its own on the pushes that wait for the network. */
+_check_ int export_push(struct rpc_export *exp, uint16_t op_number, const void *body, unsigned max);
 _check_ int slot_store(struct rpc_server *server, struct server_slot *slot, struct span reply);
 
 #endif

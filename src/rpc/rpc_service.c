@@ -158,11 +158,6 @@ void rpc_request_retry_after_set(struct rpc_request *req, uint64_t delay_ns)
 	req_of(req)->retry_after_ns = u64_max(delay_ns, NS_PER_MS);
 }
 
-void rpc_request_queued_set(struct rpc_request *req)
-{
-	req_of(req)->queued = true;
-}
-
 void rpc_request_bulk_out(struct rpc_request *req, const struct iovec *iov, unsigned count,
 	void (*release)(void *arg), void *arg)
 {

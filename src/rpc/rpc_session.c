@@ -261,6 +261,7 @@ static void session_fiber(void *arg)
 	s->running = false;
 	if (!s->closing) {
 		session_state_set(s, RPC_SESSION_READY);
+		flow_unpark(s);
 		session_kick(s, RPC_SEND_BEHIND);
 	}
 	env_wake_all(client->env, &s->waitq);

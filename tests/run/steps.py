@@ -78,6 +78,7 @@ STEPS = (
     mounts("costs", 600),
     mounts("benches", 300),
     mounts("faults", 420),
+    mounts("waiting", 400),
     mounts("powerloss", 420),
     mounts("killsteps", 300, frozenset((FULL,))),
     Step("mounts-killsteps-long", (PYTHON, "-B", "tests/integration/killsteps.py"), 3600, frozenset((LONG,)), ("build-rel",)),

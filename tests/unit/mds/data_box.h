@@ -131,6 +131,8 @@ struct dfile *dc_open(struct dcli_box *c, const char *name, uint32_t flags);
 int dc_open_fid(struct dcli_box *c, struct fid fid, uint32_t flags, struct dfile **ret);
 int dc_lookup(struct dcli_box *c, const char *name, struct w_attr *ret);
 int dc_getattr(struct dcli_box *c, struct fid fid, struct w_attr *ret);
+/* Waits as a client does when the MDT has answered SETTLING. */
+int dc_settle(struct dcli_box *c, const struct w_attr *attr);
 /* size_known: sends a report. */
 int dc_close(struct dcli_box *c, struct dfile *f, bool report);
 int dc_fsync(struct dcli_box *c, struct dfile *f);

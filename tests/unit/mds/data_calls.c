@@ -131,6 +131,17 @@ int dc_getattr(struct dcli_box *c, struct fid fid, struct w_attr *ret)
 	return r;
 }
 
+int dc_settle(struct dcli_box *c, const struct w_attr *attr)
+{
+	struct w_mds_getattr_req req = {.cred = c->cred, .fid = attr->fid, .want = W_WANT_SETTLED};
+	struct w_mds_getattr_rep rep = {0};
+	int r = (attr->state & W_ATTR_STATE_SETTLING) == 0
+		? 0
+		: dc_call(c, W_OP_MDS_GETATTR, &req, &rep);
+
+	return r == -NE_STALE ? 0 : r;
+}
+
 int dc_open_fid(struct dcli_box *c, struct fid fid, uint32_t flags, struct dfile **ret)
 {
 	struct dfile *f = file_new(c);
@@ -155,7 +166,10 @@ int dc_open_fid(struct dcli_box *c, struct fid fid, uint32_t flags, struct dfile
 		*ret = f;
 	}
 	rpc_call_fini(&call);
-	return r < 0 ? r : reclaim_late(c, f, epoch);
+	if (r == 0) {
+		r = reclaim_late(c, f, epoch);
+	}
+	return r < 0 ? r : dc_settle(c, &f->attr);
 }
 
 struct dfile *dc_open(struct dcli_box *c, const char *name, uint32_t flags)
@@ -486,7 +500,9 @@ int dc_truncate(struct dcli_box *c, struct fid fid, uint64_t handle, uint64_t si
 	sim_note(c->box->sim, "truncate fid %#x handle %" PRIu64 " size %" PRIu64, fid.oid, handle,
 		size);
 	r = dc_call(c, W_OP_MDS_SETATTR, &req, &rep);
-
+	if (r == 0) {
+		r = dc_settle(c, &rep.info.attr);
+	}
 	for (unsigned i = 0; i < DFILES_MAX && r == 0; i++) {
 		if (c->files[i].used && fid_eq(c->files[i].fid, fid)) {
 			c->files[i].size = size;

@@ -1,5 +1,6 @@
 #include "rpc_world.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -181,6 +182,28 @@ static int world_execute(struct world *w, struct rpc_request *req, uint64_t id, 
 	return 0;
 }
 
+static bool world_parks(struct world *w, struct wire_str how, uint32_t id)
+{
+	if (wire_str_eq(how, wire_str_of("park"))) {
+		return !w->gate_open;
+	}
+	if (wire_str_eq(how, wire_str_of("parkwake"))) {
+		return w->parkings[id] == 0;
+	}
+	return wire_str_eq(how, wire_str_of("dice")) && env_random(w->env) % 2 == 0;
+}
+
+static int world_park(struct world *w, struct rpc_request *req, struct wire_str how, uint32_t id)
+{
+	int rc = rpc_request_park(req, &w->lot);
+
+	w->parkings[id]++;
+	if (wire_str_eq(how, wire_str_of("parkwake"))) {
+		rpc_parking_wake(&w->lot, UINT_MAX);
+	}
+	return rc;
+}
+
 static int world_param(struct world *w, struct rpc_request *req)
 {
 	const struct w_mgs_param_req *body = req->body;
@@ -193,6 +216,9 @@ static int world_param(struct world *w, struct rpc_request *req)
 	}
 	MUST(wire_str_copy(body->param.key, text, sizeof(text)) == 0);
 	rep.version = (uint32_t)atoi(text);
+	if (world_parks(w, body->param.value, rep.version)) {
+		return world_park(w, req, body->param.value, rep.version);
+	}
 	rc = world_execute(w, req, rep.version, &rep);
 	if (wire_str_eq(body->param.value, wire_str_of("slow"))) {
 		env_sleep(w->env, 1 + env_random(w->env) % w->slow_ns);
@@ -334,7 +360,7 @@ void world_serve(struct world *w, struct env *env, const char *addr)
 	w->env = env;
 	w->running = 0;
 	w->bulk_now = 0;
-	env_waitq_init(&w->gate);
+	rpc_parking_init(&w->lot);
 	env_random_bytes(env, random, sizeof(random));
 	opts.uuid = uuid_from_random(random);
 	MUST(rpc_server_new(&opts, &w->server) == 0);

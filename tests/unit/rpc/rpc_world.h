@@ -3,7 +3,9 @@
  *
  * Operations are borrowed from the schema and mean here:
  *	mgs_param	modifies: executes the id in param.key once; param.value "slow" takes a while first,
- *			"block" waits until it is interrupted, "stubborn" waits 5 s whatever happens
+ *			"block" waits until it is interrupted, "stubborn" waits 5 s whatever happens,
+ *			"park" is parked until the gate is open, "parkwake" once, and woken before it is
+ *			answered, "dice" as chance will have it
  *	mgs_map		does not modify: replies have_version + 1; fsname "slow", "block", "retry" as above
  *	mds_close	modifies, urgent: executes the id in handle once
  *	ost_write	modifies, bulk: verifies the pattern of `offset`; executes the id in write_seq
@@ -68,7 +70,9 @@ struct world {
 	struct rpc_identity last_identity;
 	uint64_t slow_ns;
 	uint32_t fence_below; /* incarnations below this are refused */
-	struct env_waitq gate; /* "gate" requests wait here */
+	bool gate_open;
+	struct rpc_parking lot; /* of parked requests */
+	uint8_t parkings[WORLD_IDS]; /* how often each id was parked */
 };
 
 void world_init(struct world *w, uint64_t seed);

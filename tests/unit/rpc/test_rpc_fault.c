@@ -63,6 +63,8 @@ static void server_main(void *arg)
 
 		env_sleep(sim_node_env(r->server), 10 * NS_PER_MS);
 		rpc_server_stats(r->w.server, &st);
+		/* Some are told, some have to come by themselves. */
+		rpc_parking_wake(&r->w.lot, (unsigned)(sim_random(r->sim) % 4));
 		CHECK_EQ(st.cut, 0); /* nobody broke the protocol: credits, slots, MACs */
 		r->dup += st.duplicates;
 		r->old += st.dropped_old;
@@ -102,8 +104,10 @@ static int job_call(struct host *h, unsigned id, uint8_t *buf)
 	case 5:
 		return call_param(h->s, id, "slow",
 			env_now(sim_node_env(h->node)) + sim_random(r->sim) % (3 * NS_PER_S), 0);
+	case 6:
+		return call_param(h->s, id, "dice", 0, 0);
 	default:
-		return call_param(h->s, id, kind == 6 ? "slow" : "", 0, 0);
+		return call_param(h->s, id, id % 2 == 0 ? "slow" : "", 0, 0);
 	}
 }
 
