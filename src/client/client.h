@@ -100,6 +100,7 @@ enum client_set {
 	CLIENT_SET_MTIME = 64,
 	CLIENT_SET_MTIME_NOW = 128,
 	CLIENT_SET_KILL_SUID = 256,
+	CLIENT_SET_KILL_CAPABILITY = 4096,
 };
 
 struct client_setattr {
@@ -202,6 +203,40 @@ _yields_ _check_ int client_read(struct client *c, struct client_file *f, const 
  * before an error too. The cred decides about set-id bits. */
 _yields_ _check_ int client_write(struct client *c, const struct client_cred *cred,
 	struct client_file *f, struct client_buffers io, size_t *ret_len);
+/* client_allocate's flags. PUNCH goes with KEEP_SIZE only. */
+enum client_allocate {
+	CLIENT_ALLOC_KEEP_SIZE = 1,
+	CLIENT_ALLOC_PUNCH = 2, /* the range becomes a hole */
+	CLIENT_ALLOC_ZERO = 4, /* the range reads as zeros, its space is promised */
+};
+
+struct client_range {
+	uint64_t off;
+	uint64_t len;
+};
+
+/* fallocate(2): later writes into the range do not fail for want of space. Without KEEP_SIZE the file grows to the
+ * range's end, once all space is there. */
+_yields_ _check_ int client_allocate(struct client *c, const struct client_cred *cred,
+	struct client_file *f, struct client_range range, unsigned flags);
+/* lseek(2) with SEEK_DATA or SEEK_HOLE: the first of it at or behind off. -NE_NXIO: off is not before the end of the
+ * file, or no data follows. */
+_yields_ _check_ int client_seek(
+	struct client *c, struct client_file *f, uint64_t off, bool data, uint64_t *ret_off);
+
+struct client_copy {
+	struct client_file *from;
+	uint64_t from_off;
+	struct client_file *to;
+	uint64_t to_off;
+	uint64_t len;
+};
+
+/* copy_file_range(2) within one mount; ranges of one file must not overlap (-NE_INVAL), the target not be O_APPEND
+ * (-NE_BADF). *ret_len is less only at the end of the source, or when it counts what was copied before an error or
+ * an interruption. */
+_yields_ _check_ int client_copy_range(struct client *c, const struct client_cred *cred,
+	const struct client_copy *copy, uint64_t *ret_len);
 /* Everything written through any handle of this file so far is durable, and its size. -NE_LOST_WRITES
  * once per handle when a server lost unsynced writes. */
 _yields_ _check_ int client_fsync(struct client *c, struct client_file *f, bool data_only);

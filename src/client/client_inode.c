@@ -91,6 +91,7 @@ void client_inode_attr(struct client_inode *inode, const struct w_attr *attr)
 {
 	ASSERT(inode->refs > 0);
 	inode->mode = attr->mode;
+	inode->capability = (attr->state & W_ATTR_STATE_CAPABILITY) != 0;
 	inode->uid = attr->uid;
 	inode->gid = attr->gid;
 	inode->projid = attr->projid;

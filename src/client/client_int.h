@@ -135,6 +135,7 @@ struct client_inode {
 	struct list files;
 	struct client_layout *layout; /* NULL: not known, or not chosen while inline_data */
 	bool inline_data;
+	bool capability; /* security.capability is set */
 	uint32_t mode;
 	uint32_t uid;
 	uint32_t gid;
@@ -206,6 +207,8 @@ struct client {
 	/* Appends whose bytes are on their way to OSTs: a new MDT gives their tokens to others. */
 	unsigned appends;
 	struct env_waitq appends_done;
+	unsigned copies; /* windows of client_copy.c */
+	struct env_waitq copies_wait;
 	uint64_t handle_next;
 	uint64_t write_seq;
 	struct client_counters counters;
@@ -429,6 +432,15 @@ struct client_inline_write {
 
 _yields_ _check_ int client_inline_write(
 	struct client *c, const struct client_inline_write *w, size_t *ret_len);
+
+/* client_write.c */
+/* May this handle change data? -NE_BADF, -NE_STALE, -NE_ROFS. */
+_check_ int client_write_check(const struct client *c, const struct client_file *f);
+/* Does a change of data by this caller clear set-id bits, and are there any as far as this client knows? */
+bool client_suid_kills(const struct client_file *f, const struct client_cred *cred);
+/* Clears them, and security.capability, where a change of objects is about to. */
+_yields_ _check_ int client_suid_kill(
+	struct client *c, struct client_file *f, const struct client_cred *cred);
 
 /* client_sync.c: durable, with the size told to the MDT, whoever has it open. */
 _yields_ _check_ int client_inode_sync(struct client *c, struct client_inode *inode);

@@ -257,6 +257,7 @@ int client_new(
 	env_waitq_init(&c->map_poke);
 	env_waitq_init(&c->quiet);
 	env_waitq_init(&c->appends_done);
+	env_waitq_init(&c->copies_wait);
 	m.deadline_ns = env_now(c->env) +
 		(opt->mount_patience_ns != 0 ? opt->mount_patience_ns : CLIENT_MOUNT_PATIENCE_NS);
 	err = mount_rpc(&m);

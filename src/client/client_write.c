@@ -25,24 +25,25 @@ struct writing {
 	struct client_io io;
 };
 
-/* Does a write by this caller clear set-id bits, and are there any as far as this client knows? */
-static bool kills_suid(const struct writing *w)
+bool client_suid_kills(const struct client_file *f, const struct client_cred *cred)
 {
-	uint32_t mode = w->f->inode->mode;
+	uint32_t mode = f->inode->mode;
 	bool sgid = (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
 
-	return (w->cred->caps & CAP_FSETID_BIT) == 0 && ((mode & S_ISUID) != 0 || sgid);
+	return (cred->caps & CAP_FSETID_BIT) == 0 && ((mode & S_ISUID) != 0 || sgid);
 }
 
-static int suid_kill(struct writing *w)
+int client_suid_kill(struct client *c, struct client_file *f, const struct client_cred *cred)
 {
-	struct client_setattr set = {.valid = CLIENT_SET_KILL_SUID};
+	struct client_setattr set = {.valid = 0};
 	struct client_attr attr;
 
-	if (!kills_suid(w)) {
+	set.valid |= client_suid_kills(f, cred) ? CLIENT_SET_KILL_SUID : 0;
+	set.valid |= f->inode->capability ? CLIENT_SET_KILL_CAPABILITY : 0;
+	if (set.valid == 0) {
 		return 0;
 	}
-	return client_setattr(w->c, w->cred, w->f->inode->fid, w->f, &set, &attr);
+	return client_setattr(c, cred, f->inode->fid, f, &set, &attr);
 }
 
 /* Size and times reach the MDT, durably: what O_SYNC promises besides the data. */
@@ -232,7 +233,7 @@ static int write_inline(struct writing *w, bool append)
 		.iov_count = w->iov_count,
 		.off = w->off,
 		.append = append,
-		.kill_suid = kills_suid(w),
+		.kill_suid = client_suid_kills(w->f, w->cred),
 	};
 	size_t len = 0;
 	int err = client_inline_write(w->c, &in, &len);
@@ -253,11 +254,22 @@ static int write_any(struct writing *w)
 		}
 		w->f->size_opened = false;
 	}
-	err = suid_kill(w);
+	err = client_suid_kill(w->c, w->f, w->cred);
 	if (err == 0) {
 		err = append ? append_striped(w) : write_striped(w);
 	}
 	return err == 0 ? striped_sync(w) : err;
+}
+
+int client_write_check(const struct client *c, const struct client_file *f)
+{
+	if (f->dir || (f->open_flags & W_OPEN_FLAGS_WRITE) == 0) {
+		return -NE_BADF;
+	}
+	if (f->stale) {
+		return -NE_STALE;
+	}
+	return c->read_only ? -NE_ROFS : 0;
 }
 
 int client_write(struct client *c, const struct client_cred *cred, struct client_file *f,
@@ -272,11 +284,9 @@ int client_write(struct client *c, const struct client_cred *cred, struct client
 
 	ASSERT(ret_len != NULL);
 	*ret_len = 0;
-	if (f->dir || (f->open_flags & W_OPEN_FLAGS_WRITE) == 0) {
-		return -NE_BADF;
-	}
-	if (f->stale || c->read_only) {
-		return f->stale ? -NE_STALE : -NE_ROFS;
+	err = client_write_check(c, f);
+	if (err != 0) {
+		return err;
 	}
 	w.len = client_iov_len(iov, iov_count);
 	if (w.len == 0) {

@@ -84,12 +84,24 @@ static int xattr_change(struct client *c, const struct client_cred *cred,
 	struct w_mds_setxattr_rep rep;
 	_cleanup_(rpc_call_fini) struct rpc_call call = {
 		.op = W_OP_MDS_SETXATTR, .request = req, .reply = &rep};
+	struct client_inode *inode;
 	int err = client_change_check(c);
 
 	if (err == 0) {
 		err = name_check(name, &req->name);
 	}
-	return err != 0 ? err : client_mdt_ask(c, cred, &req->cred, &call);
+	if (err == 0) {
+		err = client_mdt_ask(c, cred, &req->cred, &call);
+	}
+	if (err != 0) {
+		return err;
+	}
+	inode = client_inode_find(c, req->fid);
+	if (inode != NULL && inode->refs > 0) {
+		/* Writers look at what a write takes away. */
+		client_inode_attr(inode, &rep.info.attr);
+	}
+	return 0;
 }
 
 int client_setxattr(struct client *c, const struct client_cred *cred, struct fid fid,

@@ -424,6 +424,15 @@ struct fuse_write_out {
 	uint32_t padding;
 };
 
+struct fuse_lseek_out {
+	uint64_t offset;
+};
+
+/* Of COPY_FILE_RANGE_64; the older request is answered as a WRITE is. */
+struct fuse_copy_file_range_out {
+	uint64_t bytes_copied;
+};
+
 struct fuse_statfs_out {
 	uint64_t blocks;
 	uint64_t bfree;
@@ -512,6 +521,8 @@ _Static_assert(sizeof(struct fuse_io_in) == 40, "abi");
 _Static_assert(sizeof(struct fuse_setxattr_in) == 16, "abi");
 _Static_assert(sizeof(struct fuse_init_in) == 64, "abi");
 _Static_assert(sizeof(struct fuse_fallocate_in) == 32, "abi");
+_Static_assert(sizeof(struct fuse_lseek_out) == 8, "abi");
+_Static_assert(sizeof(struct fuse_copy_file_range_out) == 8, "abi");
 _Static_assert(sizeof(struct fuse_copy_file_range_in) == 56, "abi");
 _Static_assert(sizeof(struct fuse_ioctl_in) == 32, "abi");
 _Static_assert(sizeof(struct fuse_attr) == 88, "abi");

@@ -1,6 +1,8 @@
 /*
  * Open files and directories: numbers for the kernel, files of the client.
  */
+#include <fcntl.h>
+
 #include "base/alloc.h"
 #include "base/log.h"
 #include "fuse/fuse_int.h"
@@ -29,6 +31,29 @@ int fuse_handle_new(struct fuse_session *s, struct client_file *file, uint64_t n
 struct fuse_handle *fuse_handle_find(const struct fuse_session *s, uint64_t fh)
 {
 	return idr_find(&s->handles, idr_unpack(fh));
+}
+
+int fuse_handle_file(
+	struct fuse_session *s, struct fuse_handle *h, bool append, struct client_file **ret_file)
+{
+	struct client_cred cred = {
+		.caps = UINT64_MAX}; /* the kernel has checked when it was opened */
+	struct client_attr attr;
+	int flags = O_WRONLY | (append ? O_APPEND : 0) | (h->flags & (O_SYNC | O_DSYNC));
+	int rc = 0;
+
+	if (((h->flags & O_APPEND) != 0) == append) {
+		*ret_file = h->file;
+		return 0;
+	}
+	env_mutex_lock(s->env, &h->other_lock);
+	if (h->other == NULL) {
+		rc = client_open(
+			s->client, &cred, fuse_node_fid(s, h->nodeid), flags, &attr, &h->other);
+	}
+	env_mutex_unlock(s->env, &h->other_lock);
+	*ret_file = h->other;
+	return rc;
 }
 
 static int handle_release(struct fuse_session *s, struct fuse_handle *h)

@@ -69,6 +69,8 @@ struct fuse_req {
 		struct fuse_open_out open;
 		struct fuse_create_out create;
 		struct fuse_write_out write;
+		struct fuse_lseek_out lseek;
+		struct fuse_copy_file_range_out copied;
 		struct fuse_statfs_out statfs;
 		struct fuse_getxattr_out getxattr;
 	} out;
@@ -198,6 +200,10 @@ _yields_ _check_ int fuse_handle_new(struct fuse_session *s, struct client_file 
 	uint64_t nodeid, int flags, uint64_t *ret_fh);
 /* NULL for a number that is none. */
 struct fuse_handle *fuse_handle_find(const struct fuse_session *s, uint64_t fh);
+/* The handle's file with the O_APPEND wanted, opened when first needed: fcntl(F_SETFL) changes the flag of an open
+ * file without telling, and pages written back from a mapping go where they belong although it is set. */
+_yields_ _check_ int fuse_handle_file(
+	struct fuse_session *s, struct fuse_handle *h, bool append, struct client_file **ret_file);
 /* Closes; the result is close(2)'s. */
 _yields_ int fuse_handle_close(struct fuse_session *s, uint64_t fh);
 _yields_ void fuse_handles_close_all(struct fuse_session *s);
@@ -207,6 +213,7 @@ _yields_ void fuse_handles_close_all(struct fuse_session *s);
 fuse_op_fn fuse_op_lookup, fuse_op_symlink, fuse_op_mknod, fuse_op_mkdir, fuse_op_unlink;
 fuse_op_fn fuse_op_rmdir, fuse_op_rename, fuse_op_rename2, fuse_op_link, fuse_op_readlink;
 fuse_op_fn fuse_op_create, fuse_op_open, fuse_op_read, fuse_op_write, fuse_op_release;
+fuse_op_fn fuse_op_fallocate, fuse_op_lseek, fuse_op_copy_file_range;
 fuse_op_fn fuse_op_fsync, fuse_op_getattr, fuse_op_statx, fuse_op_setattr, fuse_op_access;
 fuse_op_fn fuse_op_statfs, fuse_op_opendir, fuse_op_readdir, fuse_op_fsyncdir;
 fuse_op_fn fuse_op_setxattr, fuse_op_getxattr, fuse_op_listxattr, fuse_op_removexattr;

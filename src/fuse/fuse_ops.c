@@ -2,17 +2,11 @@
  * Which function serves which request, and the few that are refused without asking anybody.
  *
  * ENOSYS makes the kernel do without, once and for ever: FLUSH (nothing is held back before write-behind exists, so close
- * has nothing to report that a write or fsync did not), LSEEK (then everything is data up to the size),
- * COPY_FILE_RANGE (then it copies through the page cache), TMPFILE (then EOPNOTSUPP), POLL, BMAP, locks (local).
+ * has nothing to report that a write or fsync did not), TMPFILE (then EOPNOTSUPP), POLL, BMAP, locks (local).
  */
 #include <errno.h>
 
 #include "fuse/fuse_int.h"
-
-static int op_notsup(_unused_ struct fuse_req *req)
-{
-	return -NE_NOTSUP;
-}
 
 static int op_none(_unused_ struct fuse_req *req)
 {
@@ -65,7 +59,10 @@ static fuse_op_fn *const table[FUSE_OPCODES] = {
 	[FUSE_ACCESS] = fuse_op_access,
 	[FUSE_CREATE] = fuse_op_create,
 	[FUSE_DESTROY] = op_done,
-	[FUSE_FALLOCATE] = op_notsup,
+	[FUSE_FALLOCATE] = fuse_op_fallocate,
+	[FUSE_LSEEK] = fuse_op_lseek,
+	[FUSE_COPY_FILE_RANGE] = fuse_op_copy_file_range,
+	[FUSE_COPY_FILE_RANGE_64] = fuse_op_copy_file_range,
 	[FUSE_STATX] = fuse_op_statx,
 };
 

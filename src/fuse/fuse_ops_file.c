@@ -101,32 +101,6 @@ int fuse_op_read(struct fuse_req *req)
 	return rc;
 }
 
-/* The handle's file with the O_APPEND wanted, opened when first needed: fcntl(F_SETFL) changes the flag of an open
- * file without telling, and pages written back from a mapping go where they belong although it is set. */
-static int file_with_append(
-	struct fuse_req *req, struct fuse_handle *h, bool append, struct client_file **ret_file)
-{
-	struct fuse_session *s = req->s;
-	struct client_cred cred = {
-		.caps = UINT64_MAX}; /* the kernel has checked when it was opened */
-	struct client_attr attr;
-	int flags = O_WRONLY | (append ? O_APPEND : 0) | (h->flags & (O_SYNC | O_DSYNC));
-	int rc = 0;
-
-	if (((h->flags & O_APPEND) != 0) == append) {
-		*ret_file = h->file;
-		return 0;
-	}
-	env_mutex_lock(s->env, &h->other_lock);
-	if (h->other == NULL) {
-		rc = client_open(
-			s->client, &cred, fuse_node_fid(s, h->nodeid), flags, &attr, &h->other);
-	}
-	env_mutex_unlock(s->env, &h->other_lock);
-	*ret_file = h->other;
-	return rc;
-}
-
 int fuse_op_write(struct fuse_req *req)
 {
 	const struct fuse_io_in *in = &req->msg.arg.io;
@@ -144,7 +118,7 @@ int fuse_op_write(struct fuse_req *req)
 	if (h == NULL) {
 		return -NE_BADF;
 	}
-	rc = file_with_append(req, h, !pages && (in->flags & O_APPEND) != 0, &file);
+	rc = fuse_handle_file(s, h, !pages && (in->flags & O_APPEND) != 0, &file);
 	if (rc == 0) {
 		rc = client_write(
 			s->client, &cred, file, (struct client_buffers){&iov, 1, in->offset}, &len);

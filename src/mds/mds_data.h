@@ -411,8 +411,20 @@ int mds_write_reply(struct mds_op *op);
 _yields_ int mds_write_after(struct mds_op *op);
 /* Sets the size of inline data; size <= LIM_INLINE_MAX. */
 _check_ int mds_inline_size_set(struct mds_op *op, struct mds_inode *inode, uint64_t size);
+/* Inline bytes from..to (to <= the size) become zeros. */
+_check_ int mds_inline_zero(
+	struct mds_op *op, const struct mds_inode *inode, uint64_t from, uint64_t to);
+/* The inode of a file with inline data that this session has open for writing. -NE_LAYOUT_CHANGED: not inline. */
+_check_ int mds_inline_writable(
+	struct mds_op *op, struct fid fid, uint64_t handle, struct mds_inode **ret_inode);
 /* Data changed now: times, version, blocks of inline data. */
 void mds_inode_data_changed(struct mds_op *op, struct mds_inode *inode);
+
+/* ---- mds_fallocate.c ---- */
+
+int mds_fallocate_execute(struct mds_op *op);
+int mds_fallocate_reply(struct mds_op *op);
+_yields_ int mds_fallocate_after(struct mds_op *op);
 
 /* ---- mds_inline_move.c ---- */
 

@@ -71,6 +71,18 @@ int mds_inline_size_set(struct mds_op *op, struct mds_inode *inode, uint64_t siz
 	return r;
 }
 
+int mds_inline_zero(struct mds_op *op, const struct mds_inode *inode, uint64_t from, uint64_t to)
+{
+	int r = inline_load(op, inode);
+
+	ASSERT(to <= inode->d.size);
+	if (r < 0 || from >= to) {
+		return r;
+	}
+	memset(op->inline_data + from, 0, to - from);
+	return inline_put(op, inode, from, to, inode->d.size);
+}
+
 /* ---- read ---- */
 
 int mds_read_execute(struct mds_op *op)
@@ -127,24 +139,21 @@ static int write_bytes(struct mds_op *op, struct mds_inode *inode, uint64_t off)
 	return inline_put(op, inode, u64_min(off, old), end, inode->d.size);
 }
 
-static int write_inode(struct mds_op *op, struct mds_inode **ret_inode)
+int mds_inline_writable(
+	struct mds_op *op, struct fid fid, uint64_t handle, struct mds_inode **ret_inode)
 {
-	const struct w_mds_write_req *req = op->req;
 	struct mds_inode *inode = NULL;
 	struct mds_open *open = NULL;
-	int r = mds_open_need(op, req->fid, req->handle, W_OPEN_FLAGS_WRITE, &open);
+	int r = mds_open_need(op, fid, handle, W_OPEN_FLAGS_WRITE, &open);
 
 	if (r == 0) {
-		r = mds_file_settled(op, req->fid);
+		r = mds_file_settled(op, fid);
 	}
 	if (r == 0) {
-		r = mds_inode_get(op, req->fid, &inode);
+		r = mds_inode_get(op, fid, &inode);
 	}
 	if (r < 0) {
 		return r;
-	}
-	if ((req->flags & ~W_WRITE_FLAGS_ALL) != 0) {
-		return -NE_INVAL;
 	}
 	if (mds_instantiated(inode)) {
 		r = mds_layout_durable(op, inode);
@@ -159,8 +168,11 @@ int mds_write_execute(struct mds_op *op)
 	const struct w_mds_write_req *req = op->req;
 	struct mds_inode *inode = NULL;
 	uint64_t off;
-	int r = write_inode(op, &inode);
+	int r = mds_inline_writable(op, req->fid, req->handle, &inode);
 
+	if (r == 0 && (req->flags & ~W_WRITE_FLAGS_ALL) != 0) {
+		r = -NE_INVAL;
+	}
 	if (r < 0) {
 		return r;
 	}
@@ -181,7 +193,7 @@ int mds_write_execute(struct mds_op *op)
 		inode->d.mode = mds_mode_kill_setid(inode->d.mode);
 	}
 	mds_inode_data_changed(op, inode);
-	return 0;
+	return mds_capability_kill(op, inode);
 }
 
 int mds_write_reply(struct mds_op *op)

@@ -240,6 +240,7 @@ union mds_rep {
 	struct w_mds_statfs_rep statfs;
 	struct w_mds_read_rep read;
 	struct w_mds_write_rep write;
+	struct w_mds_fallocate_rep fallocate;
 	struct w_mds_instantiate_rep instantiate;
 	struct w_mds_append_begin_rep append_begin;
 	struct w_mds_sync_rep sync;
@@ -482,6 +483,8 @@ _check_ int mds_perm_remove(
 _check_ int mds_perm_change(struct mds_op *op);
 /* New mode after a write or chown by somebody without CAP_FSETID: set-id bits go. */
 uint32_t mds_mode_kill_setid(uint32_t mode);
+/* A change of data or owner takes away security.capability, whoever makes it. */
+_check_ int mds_capability_kill(struct mds_op *op, struct mds_inode *inode);
 
 /* ---- subdirectory sessions: mds_confine.c ---- */
 

@@ -12,7 +12,8 @@
 #define TIMES_NOW (W_SETATTR_VALID_ATIME_NOW | W_SETATTR_VALID_MTIME_NOW)
 #define SUPPORTED \
 	(W_SETATTR_VALID_MODE | W_SETATTR_VALID_UID | W_SETATTR_VALID_GID | W_SETATTR_VALID_SIZE | \
-		TIMES | W_SETATTR_VALID_PROJID | W_SETATTR_VALID_KILL_SUID)
+		TIMES | W_SETATTR_VALID_PROJID | W_SETATTR_VALID_KILL_SUID | \
+		W_SETATTR_VALID_KILL_CAPABILITY)
 
 /* What is left of the request after interpretation. */
 struct setattr {
@@ -54,7 +55,7 @@ static int request_check(const struct w_mds_setattr_req *req)
 static int size_permitted(struct mds_op *op, const struct setattr *s)
 {
 	/* A kernel sends KILL_SUID along with a chown too; alone it stands for a write. */
-	bool write = has(s, W_SETATTR_VALID_KILL_SUID) &&
+	bool write = has(s, W_SETATTR_VALID_KILL_SUID | W_SETATTR_VALID_KILL_CAPABILITY) &&
 		!has(s, W_SETATTR_VALID_MODE | W_SETATTR_VALID_UID | W_SETATTR_VALID_GID);
 
 	if (!has(s, W_SETATTR_VALID_SIZE) && !write) {
@@ -166,8 +167,14 @@ static void times_apply(struct mds_op *op, const struct setattr *s)
 static int setattr_apply(struct mds_op *op, const struct setattr *s)
 {
 	struct d_mds_inode *d = &s->inode->d;
+	uint32_t kills = W_SETATTR_VALID_UID | W_SETATTR_VALID_GID | W_SETATTR_VALID_SIZE |
+		W_SETATTR_VALID_KILL_CAPABILITY;
 	bool moved = false;
+	int r = has(s, kills) && S_ISREG(d->mode) ? mds_capability_kill(op, s->inode) : 0;
 
+	if (r < 0) {
+		return r;
+	}
 	d->mode = s->mode;
 	if (has(s, W_SETATTR_VALID_UID)) {
 		moved |= d->uid != s->req->uid;
@@ -184,8 +191,7 @@ static int setattr_apply(struct mds_op *op, const struct setattr *s)
 	times_apply(op, s);
 	mds_inode_changed(op, s->inode);
 	if (moved && S_ISREG(d->mode)) {
-		int r = mds_data_owner_changed(op, s->inode);
-
+		r = mds_data_owner_changed(op, s->inode);
 		if (r < 0) {
 			return r;
 		}

@@ -175,5 +175,5 @@ int mds_truncate_open(struct mds_op *op, struct mds_inode *inode)
 	if (r == 0 && !mds_capable(op, MDS_CAP_FSETID)) {
 		inode->d.mode = mds_mode_kill_setid(inode->d.mode);
 	}
-	return r;
+	return r == 0 ? mds_capability_kill(op, inode) : r;
 }

@@ -13,6 +13,7 @@
 /* Bytes of the value in the first record. */
 #define FIRST_BYTES 1024
 #define CAP_SETFCAP 31
+#define CAPABILITY "security.capability"
 
 enum xattr_space {
 	XATTR_USER,
@@ -81,7 +82,7 @@ static int xattr_permitted(
 		return write ? -NE_PERM : -NE_NODATA;
 	}
 	if (space == XATTR_SECURITY && write) {
-		bool fcap = wire_str_eq(name, wire_str_of("security.capability"));
+		bool fcap = wire_str_eq(name, wire_str_of(CAPABILITY));
 
 		return mds_capable(op, fcap ? (enum mds_cap_bit)CAP_SETFCAP : MDS_CAP_SYS_ADMIN)
 			? 0
@@ -223,8 +224,6 @@ static int value_cut(struct mds_op *op, struct fid fid, uint64_t hash, unsigned 
 
 static int xattr_remove(struct mds_op *op, struct mds_inode *inode, const struct d_mds_xattr *old)
 {
-	const struct w_mds_setxattr_req *req = op->req;
-
 	if (inode->d.xattr_count == 0) {
 		return -NE_CORRUPT;
 	}
@@ -232,7 +231,25 @@ static int xattr_remove(struct mds_op *op, struct mds_inode *inode, const struct
 	if (inode->d.xattr_count == 0) {
 		inode->d.state &= ~W_ATTR_STATE_HAS_XATTR;
 	}
-	return value_cut(op, inode->fid, name_hash(op, req->name), 0, pieces_of(old->length) + 1);
+	if (wire_str_eq(old->name, wire_str_of(CAPABILITY))) {
+		inode->d.state &= ~W_ATTR_STATE_CAPABILITY;
+	}
+	return value_cut(op, inode->fid, name_hash(op, old->name), 0, pieces_of(old->length) + 1);
+}
+
+int mds_capability_kill(struct mds_op *op, struct mds_inode *inode)
+{
+	struct d_mds_xattr old;
+	int r;
+
+	if ((inode->d.state & W_ATTR_STATE_CAPABILITY) == 0) {
+		return 0;
+	}
+	r = xattr_find(op, inode, wire_str_of(CAPABILITY), &old);
+	if (r < 0) {
+		return r == -NE_NODATA ? -NE_CORRUPT : r;
+	}
+	return xattr_remove(op, inode, &old);
 }
 
 static int xattr_add(struct mds_op *op, struct mds_inode *inode)
@@ -250,6 +267,9 @@ static int xattr_add(struct mds_op *op, struct mds_inode *inode)
 	}
 	inode->d.xattr_count++;
 	inode->d.state |= W_ATTR_STATE_HAS_XATTR;
+	if (wire_str_eq(req->name, wire_str_of(CAPABILITY))) {
+		inode->d.state |= W_ATTR_STATE_CAPABILITY;
+	}
 	return value_put(op, inode->fid, req);
 }
 
@@ -262,6 +282,20 @@ static int xattr_replace(struct mds_op *op, struct mds_inode *inode, const struc
 	return r < 0 ? r : value_put(op, inode->fid, req);
 }
 
+/* A kernel removes security.capability in the name of whoever is about to change data or owner: who may do that
+ * may do this. */
+static int change_permitted(struct mds_op *op, const struct mds_inode *inode)
+{
+	const struct w_mds_setxattr_req *req = op->req;
+	int r = xattr_permitted(op, inode, req->name, true);
+
+	if (r == -NE_PERM && (req->flags & W_SETXATTR_FLAGS_REMOVE) != 0 &&
+		wire_str_eq(req->name, wire_str_of(CAPABILITY))) {
+		r = mds_is_owner(op, inode) ? 0 : mds_perm_check(op, inode, MDS_MAY_WRITE);
+	}
+	return r;
+}
+
 int mds_setxattr_execute(struct mds_op *op)
 {
 	const struct w_mds_setxattr_req *req = op->req;
@@ -271,7 +305,7 @@ int mds_setxattr_execute(struct mds_op *op)
 	int r = mds_reach(op, req->fid, &inode);
 
 	if (r == 0) {
-		r = xattr_permitted(op, inode, req->name, true);
+		r = change_permitted(op, inode);
 	}
 	if (r == 0 && (req->flags & ~W_SETXATTR_FLAGS_ALL) != 0) {
 		r = -NE_INVAL;

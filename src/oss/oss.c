@@ -81,6 +81,10 @@ static int dispatch(struct oss *oss, struct rpc_request *req)
 		return oss_read(oss, req);
 	case W_OP_OST_WRITE:
 		return oss_write(oss, req);
+	case W_OP_OST_ALLOCATE:
+		return oss_allocate(oss, req);
+	case W_OP_OST_SEEK:
+		return oss_seek(oss, req);
 	case W_OP_OST_COMMIT:
 		return oss_commit(oss, req);
 	case W_OP_OST_GETATTR:

@@ -33,6 +33,8 @@ static int destroy_locked(struct oss *oss, struct oss_object *obj)
 	obj->size = 0;
 	obj->blocks_bytes = 0;
 	obj->high_bytes = 0;
+	obj->promised_off = 0;
+	obj->promised_end = 0;
 	return 0;
 }
 
@@ -100,6 +102,8 @@ static int set_size_locked(
 	obj->header.d.applied_mdt = in->mdt;
 	obj->clean = false;
 	obj->number = ++oss->number;
+	obj->promised_end = u64_min(obj->promised_end, in->size);
+	obj->promised_off = u64_min(obj->promised_off, obj->promised_end);
 	err = oss_segments_set_size(oss, obj, in->size);
 	if (err != 0) {
 		/* Nor does a failure. */

@@ -80,6 +80,8 @@ struct oss_object {
 	uint64_t size; /* bytes of the object */
 	uint64_t blocks_bytes; /* allocated for data, all segments */
 	uint64_t high_bytes; /* the part of it in segments beyond the first */
+	uint64_t promised_off; /* the last range that was promised to writers in this start */
+	uint64_t promised_end;
 	uint64_t number; /* of the last change in this start; 0 none */
 	int64_t mtime_ns; /* of the first segment as last asked for; nobody else changes it */
 	bool mtime_known;
@@ -204,6 +206,31 @@ void oss_ahead_release(void *arg);
 void oss_ahead_forget(struct oss *oss, struct oss_object *obj);
 _yields_ void oss_ahead_stop(struct oss *oss);
 
+/* A file beyond the first segment. -NE_NOENT. */
+_yields_ _check_ int oss_segment_open(struct oss *oss, const struct oss_object *obj,
+	uint32_t segment, unsigned flags, struct env_file **ret_file);
+/* The header counts a segment before its file is made; others who make it wait for that. */
+_yields_ _check_ int oss_segment_announce(
+	struct oss *oss, struct oss_object *obj, uint32_t segment);
+/* The first segment from `from` (1..) on that may have a file. -NE_NOENT: none. */
+_yields_ _check_ int oss_segment_next(
+	struct oss *oss, const struct oss_object *obj, uint32_t from, uint32_t *ret_segment);
+
+/* oss_hole.c: ranges and holes over segment files; the caller shares the object's lock. */
+struct oss_range {
+	uint64_t off;
+	uint64_t len; /* > 0; the end is at most LIM_FILE_SIZE_MAX */
+};
+
+/* Promises (KEEP_SIZE), punches or zeroes a range; the size stays. */
+_yields_ _check_ int oss_segments_allocate(struct oss *oss, struct oss_object *obj,
+	enum env_fallocate_mode mode, struct oss_range range);
+/* Makes the object at least `size` bytes long. */
+_yields_ _check_ int oss_segments_extend(struct oss *oss, struct oss_object *obj, uint64_t size);
+/* The first data (-NE_NXIO: none) or hole at or behind off. */
+_yields_ _check_ int oss_segments_seek(
+	struct oss *oss, struct oss_object *obj, uint64_t off, bool data, uint64_t *ret_off);
+
 /* oss_commit.c */
 _yields_ _check_ int oss_object_commit(struct oss *oss, struct oss_object *obj);
 /* Makes the names of its files durable. */
@@ -238,12 +265,19 @@ _yields_ _check_ int oss_space_statfs(struct oss *oss, struct w_ost_statfs_rep *
 /* -NE_NOSPC when a write of len bytes at off must not begin. */
 _check_ int oss_space_check(
 	const struct oss *oss, const struct oss_object *obj, uint64_t off, uint64_t len);
+/* The same for promising a range; looks at what is there already. */
+_yields_ _check_ int oss_space_promise(
+	struct oss *oss, struct oss_object *obj, uint64_t off, uint64_t len);
+/* The range's space is the object's now (punched: is not any more). */
+void oss_space_promised(struct oss_object *obj, uint64_t off, uint64_t len, bool punched);
 /* After a change of the object's files. */
 void oss_space_update(struct oss *oss, struct oss_object *obj);
 
-/* requests: oss_read.c oss_write.c oss_commit.c oss_change.c oss_space.c oss_status.c */
+/* requests: oss_read.c oss_write.c oss_allocate.c oss_commit.c oss_change.c oss_space.c oss_status.c */
 _yields_ int oss_read(struct oss *oss, struct rpc_request *req);
 _yields_ int oss_write(struct oss *oss, struct rpc_request *req);
+_yields_ int oss_allocate(struct oss *oss, struct rpc_request *req);
+_yields_ int oss_seek(struct oss *oss, struct rpc_request *req);
 _yields_ int oss_commit(struct oss *oss, struct rpc_request *req);
 _yields_ int oss_getattr(struct oss *oss, struct rpc_request *req);
 _yields_ int oss_change(struct oss *oss, struct rpc_request *req);

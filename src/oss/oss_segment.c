@@ -12,7 +12,7 @@
 
 #include "oss/oss_int.h"
 
-static int segment_open(struct oss *oss, const struct oss_object *obj, uint32_t segment,
+int oss_segment_open(struct oss *oss, const struct oss_object *obj, uint32_t segment,
 	unsigned flags, struct env_file **ret_file)
 {
 	char *path = mem_alloc(LIM_PATH_MAX + 1);
@@ -81,7 +81,7 @@ static int segment_read(struct oss *oss, struct oss_object *obj, void *buf, size
 	}
 	err = segment > obj->header.d.segment_last
 		? -NE_NOENT
-		: segment_open(oss, obj, segment, ENV_OPEN_READ, &file);
+		: oss_segment_open(oss, obj, segment, ENV_OPEN_READ, &file);
 	if (err == -NE_NOENT) {
 		memset(buf, 0, len);
 		return 0;
@@ -136,7 +136,7 @@ static int header_update(struct oss *oss, struct oss_object *obj)
 }
 
 /* The header counts a segment before its file is made; others who write there wait for that. */
-static int segment_announce(struct oss *oss, struct oss_object *obj, uint32_t segment)
+int oss_segment_announce(struct oss *oss, struct oss_object *obj, uint32_t segment)
 {
 	uint32_t last;
 	int err = 0;
@@ -160,10 +160,10 @@ static int segment_write_high(struct oss *oss, struct oss_object *obj, const str
 	struct env_file *file = NULL;
 	struct env_stat before;
 	struct env_stat after;
-	int err = segment_announce(oss, obj, segment);
+	int err = oss_segment_announce(oss, obj, segment);
 
 	if (err == 0) {
-		err = segment_open(
+		err = oss_segment_open(
 			oss, obj, segment, ENV_OPEN_READ | ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file);
 	}
 	if (err != 0) {
@@ -306,6 +306,21 @@ static void list_fini(struct segment_list *l)
 	mem_free(l->items);
 }
 
+int oss_segment_next(
+	struct oss *oss, const struct oss_object *obj, uint32_t from, uint32_t *ret_segment)
+{
+	struct segment_list l;
+	int err = segments_list(oss, obj, &l);
+	bool found = false;
+
+	for (uint32_t i = 0; i < l.count && err == 0 && !found; i++) {
+		found = l.items[i] >= from;
+		*ret_segment = l.items[i];
+	}
+	list_fini(&l);
+	return err == 0 && !found ? -NE_NOENT : err;
+}
+
 /* Sizes a file beyond the first segment: cut, removed or left as it is. */
 static int segment_cut(struct oss *oss, struct oss_object *obj, uint32_t segment, uint64_t size)
 {
@@ -317,7 +332,7 @@ static int segment_cut(struct oss *oss, struct oss_object *obj, uint32_t segment
 	if (size <= start) {
 		return segment_unlink(oss, obj, segment);
 	}
-	err = segment_open(oss, obj, segment, ENV_OPEN_READ | ENV_OPEN_WRITE, &file);
+	err = oss_segment_open(oss, obj, segment, ENV_OPEN_READ | ENV_OPEN_WRITE, &file);
 	if (err != 0) {
 		return err == -NE_NOENT ? 0 : err;
 	}
@@ -345,7 +360,11 @@ static int first_resize(struct oss_object *obj, uint64_t size)
 	if (size > OSS_SEGMENT_BYTES && st.size <= want) {
 		return 0;
 	}
-	return st.size == want ? 0 : env_ftruncate(obj->file, want);
+	/* Space that was promised beyond the end goes too. */
+	if (st.size == want && st.blocks <= u64_round_up(want, OSS_HEADER_BYTES)) {
+		return 0;
+	}
+	return env_ftruncate(obj->file, want);
 }
 
 static int segments_high_stat(struct oss *oss, struct oss_object *obj, uint64_t *ret_end)
@@ -432,7 +451,7 @@ int oss_segments_sync(struct oss *oss, struct oss_object *obj)
 	for (uint32_t i = 0; i < l.count && err == 0; i++) {
 		struct env_file *file = NULL;
 
-		err = segment_open(oss, obj, l.items[i], ENV_OPEN_READ | ENV_OPEN_WRITE, &file);
+		err = oss_segment_open(oss, obj, l.items[i], ENV_OPEN_READ | ENV_OPEN_WRITE, &file);
 		if (err == -NE_NOENT) {
 			err = 0;
 			continue;

@@ -62,14 +62,85 @@ static uint64_t capacity_left(const struct oss *oss)
 	return oss->used_bytes >= oss->capacity_bytes ? 0 : oss->capacity_bytes - oss->used_bytes;
 }
 
+/* Does the object have the range's space already, as far as that is known without looking? */
+static bool space_owned(const struct oss_object *obj, uint64_t off, uint64_t len)
+{
+	uint64_t end = off + len;
+
+	if (!obj->exists) {
+		return false;
+	}
+	return (end <= obj->size && obj->blocks_bytes >= obj->size) ||
+		(off >= obj->promised_off && end <= obj->promised_end);
+}
+
 int oss_space_check(const struct oss *oss, const struct oss_object *obj, uint64_t off, uint64_t len)
 {
-	bool overwrite = obj->exists && off + len <= obj->size && obj->blocks_bytes >= obj->size;
-
-	if (oss->capacity_bytes == 0 || overwrite) {
+	if (oss->capacity_bytes == 0 || space_owned(obj, off, len)) {
 		return 0;
 	}
 	return u64_round_up(len, OSS_HEADER_BYTES) > capacity_left(oss) ? -NE_NOSPC : 0;
+}
+
+/* Pieces of data looked at before the rest of a range counts as a hole. */
+#define PIECES_MAX 256
+
+/* Bytes of the range that hold data. */
+static uint64_t range_data(struct oss *oss, struct oss_object *obj, uint64_t off, uint64_t end)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < PIECES_MAX && off < end; i++) {
+		uint64_t data = 0;
+		uint64_t hole = 0;
+
+		if (oss_segments_seek(oss, obj, off, true, &data) != 0 || data >= end ||
+			oss_segments_seek(oss, obj, data, false, &hole) != 0) {
+			break;
+		}
+		off = u64_min(hole, end);
+		sum += off - data;
+	}
+	return sum;
+}
+
+int oss_space_promise(struct oss *oss, struct oss_object *obj, uint64_t off, uint64_t len)
+{
+	uint64_t left = capacity_left(oss);
+	struct env_statfs fs;
+	int err;
+
+	if (space_owned(obj, off, len)) {
+		return 0;
+	}
+	if (oss->capacity_bytes == 0) {
+		/* What cannot be is refused at once: some file systems find it out by filling the disk. */
+		err = env_statfs(oss->env, oss->path, &fs);
+		if (err != 0) {
+			return err;
+		}
+		left = fs.bytes_free;
+	}
+	if (len > left && obj->exists) {
+		len -= u64_min(len, range_data(oss, obj, off, off + len));
+	}
+	return len > left ? -NE_NOSPC : 0;
+}
+
+void oss_space_promised(struct oss_object *obj, uint64_t off, uint64_t len, bool punched)
+{
+	uint64_t end = off + len;
+	bool touches = off <= obj->promised_end && end >= obj->promised_off;
+
+	if (punched) {
+		if (touches) {
+			obj->promised_off = 0;
+			obj->promised_end = 0;
+		}
+		return;
+	}
+	obj->promised_off = touches ? u64_min(obj->promised_off, off) : off;
+	obj->promised_end = touches ? u64_max(obj->promised_end, end) : end;
 }
 
 void oss_space_update(struct oss *oss, struct oss_object *obj)

@@ -139,9 +139,85 @@ static void model_truncate(struct client *c, struct client_file *f, struct model
 	m->size = size;
 }
 
+static void model_allocate(struct client *c, struct client_file *f, struct model *m)
+{
+	static const unsigned modes[] = {0, CLIENT_ALLOC_KEEP_SIZE,
+		CLIENT_ALLOC_KEEP_SIZE | CLIENT_ALLOC_PUNCH, CLIENT_ALLOC_ZERO,
+		CLIENT_ALLOC_ZERO | CLIENT_ALLOC_KEEP_SIZE};
+	unsigned flags = modes[prng_below(&m->rng, ARRAY_SIZE(modes))];
+	uint64_t off = prng_below(&m->rng, MODEL_MAX - 1);
+	uint64_t len = 1 + prng_below(&m->rng, MODEL_MAX - off);
+	uint64_t end = off + len;
+
+	if (prng_chance(&m->rng, 1, 3)) {
+		off %= 6000;
+		len = 1 + len % 3000;
+		end = off + len;
+	}
+	CHECK_EQ(client_allocate(c, &root_cred, f, (struct client_range){off, len}, flags), 0);
+	if ((flags & CLIENT_ALLOC_KEEP_SIZE) == 0) {
+		m->size = u64_max(m->size, end);
+	}
+	end = u64_min(end, m->size);
+	if ((flags & (CLIENT_ALLOC_PUNCH | CLIENT_ALLOC_ZERO)) != 0 && off < end) {
+		memset(m->bytes + off, 0, end - off);
+	}
+}
+
+/* What lies before data that was found is zeros; what was found lies within the file. */
+static void model_seek(struct client *c, struct client_file *f, struct model *m)
+{
+	uint64_t off = prng_below(&m->rng, MODEL_MAX);
+	uint64_t at = 0;
+	int err = client_seek(c, f, off, true, &at);
+
+	CHECK(err == 0 || err == -NE_NXIO);
+	CHECK(err != 0 || (at >= off && at < m->size));
+	for (uint64_t i = off; i < (err == 0 ? at : m->size); i++) {
+		CHECK_EQ(m->bytes[i], 0);
+	}
+	err = client_seek(c, f, off, false, &at);
+	CHECK_EQ(err, off < m->size ? 0 : -NE_NXIO);
+	CHECK(err != 0 || (at >= off && at <= m->size));
+}
+
+static void model_copy(struct client *c, struct client_file *f, struct model *m)
+{
+	struct client_copy copy = {
+		.from = f, .to = f, .len = 1 + prng_below(&m->rng, MODEL_MAX / 4)};
+	uint64_t want;
+	uint64_t len = 0;
+	bool overlap;
+	int err;
+
+	copy.from_off = prng_below(&m->rng, MODEL_MAX);
+	copy.to_off = prng_below(&m->rng, MODEL_MAX - copy.len);
+	overlap = copy.from_off < copy.to_off + copy.len && copy.to_off < copy.from_off + copy.len;
+	want = copy.from_off < m->size ? u64_min(copy.len, m->size - copy.from_off) : 0;
+	err = client_copy_range(c, &root_cred, &copy, &len);
+	CHECK_EQ(err, overlap ? -NE_INVAL : 0);
+	if (overlap) {
+		return;
+	}
+	CHECK_EQ(len, want);
+	memmove(m->bytes + copy.to_off, m->bytes + copy.from_off, want);
+	m->size = want > 0 ? u64_max(m->size, copy.to_off + want) : m->size;
+}
+
 static void model_step(struct client *c, struct client_file *f, struct model *m)
 {
-	switch (prng_below(&m->rng, 8)) {
+	switch (prng_below(&m->rng, 13)) {
+	case 8:
+	case 9:
+	case 10:
+		model_allocate(c, f, m);
+		break;
+	case 11:
+		model_seek(c, f, m);
+		break;
+	case 12:
+		model_copy(c, f, m);
+		break;
 	case 0:
 		model_truncate(c, f, m);
 		break;
@@ -171,7 +247,7 @@ static void property_body(struct cluster *cl, unsigned client)
 
 	CHECK(m.bytes != NULL && m.buf != NULL);
 	prng_init(&m.rng, cl->u64 + client);
-	for (unsigned i = 0; i < 60; i++) {
+	for (unsigned i = 0; i < 90; i++) {
 		model_step(c, f, &m);
 	}
 	CHECK_EQ(client_release(c, f), 0);

@@ -796,6 +796,29 @@ int client_write(struct client *c, const struct client_cred *cred, struct client
 	return 0;
 }
 
+/* The double promises no space; all it has is data; the kernel copies by itself. */
+int client_allocate(_unused_ struct client *c, _unused_ const struct client_cred *cred,
+	_unused_ struct client_file *f, _unused_ struct client_range range, _unused_ unsigned flags)
+{
+	return -NE_NOTSUP;
+}
+
+int client_seek(_unused_ struct client *c, struct client_file *f, uint64_t off, bool data,
+	uint64_t *ret_off)
+{
+	if (off >= f->inode->attr.size) {
+		return -NE_NXIO;
+	}
+	*ret_off = data ? off : f->inode->attr.size;
+	return 0;
+}
+
+int client_copy_range(_unused_ struct client *c, _unused_ const struct client_cred *cred,
+	_unused_ const struct client_copy *copy, _unused_ uint64_t *ret_len)
+{
+	return -NE_NOSYS;
+}
+
 int client_fsync(_unused_ struct client *c, _unused_ struct client_file *f, _unused_ bool data_only)
 {
 	return 0;

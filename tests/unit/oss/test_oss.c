@@ -667,6 +667,152 @@ TEST(a_full_target_reads_and_deletes)
 	run(script_full, 90, MIB);
 }
 
+/* ---- ranges and holes ---- */
+
+#define KEEP W_FALLOCATE_FLAGS_KEEP_SIZE
+#define PUNCH (W_FALLOCATE_FLAGS_PUNCH | W_FALLOCATE_FLAGS_KEEP_SIZE)
+#define ZERO W_FALLOCATE_FLAGS_ZERO
+#define NONE UINT64_MAX
+
+static int do_allocate(struct world *w, struct w_object_ref ref, uint64_t off, uint64_t len,
+	unsigned flags, struct w_object_attr *ret_attr)
+{
+	struct w_ost_allocate_req req = {
+		.object = ref, .offset = off, .length = len, .flags = flags};
+	struct w_ost_allocate_rep rep = {0};
+	struct rpc_call call = {.op = W_OP_OST_ALLOCATE,
+		.flags = RPC_CALL_REPEATABLE,
+		.request = &req,
+		.reply = &rep};
+	int err = rpc_call(w->host, &call);
+
+	rpc_call_fini(&call);
+	if (ret_attr != NULL) {
+		*ret_attr = rep.attr;
+	}
+	return err;
+}
+
+/* NONE: nothing follows. */
+static uint64_t seek(struct world *w, struct w_object_ref ref, uint64_t off, bool data)
+{
+	struct w_ost_seek_req req = {.object = ref, .offset = off, .data = data};
+	struct w_ost_seek_rep rep = {0};
+	struct rpc_call call = {.op = W_OP_OST_SEEK, .request = &req, .reply = &rep};
+
+	CHECK_EQ(rpc_call(w->host, &call), 0);
+	rpc_call_fini(&call);
+	return rep.found ? rep.offset : NONE;
+}
+
+static void script_ranges(struct world *w)
+{
+	struct w_object_ref o = object(1, 0);
+	struct w_object_attr attr;
+	uint64_t verifier;
+	uint64_t len;
+
+	/* Nothing is made by a punch, and nothing is all hole. */
+	CHECK_EQ(do_allocate(w, o, 0, 65536, PUNCH, &attr), 0);
+	CHECK(!attr.exists);
+	CHECK(seek(w, o, 5, true) == NONE && seek(w, o, 5, false) == 5);
+	/* Promised, the size kept; then grown; twice is as good as once. */
+	CHECK_EQ(do_allocate(w, o, 0, 65536, KEEP, &attr), 0);
+	CHECK(attr.exists && attr.size == 0 && attr.blocks >= 128);
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_EQ(do_allocate(w, o, 4096, 100000, 0, &attr), 0);
+		CHECK(attr.size == 104096 && attr.number > 0);
+	}
+	CHECK_EQ(do_write(w, o, AT(0, 65536), 0x21, 0, NULL), 0);
+	CHECK_EQ(do_allocate(w, o, 8192, 8192, PUNCH, &attr), 0);
+	CHECK_EQ(attr.size, 104096);
+	CHECK_EQ(do_allocate(w, o, 100, 100, ZERO, &attr), 0);
+	CHECK_EQ(do_allocate(w, o, 104090, 10, ZERO, &attr), 0);
+	CHECK_EQ(attr.size, 104100);
+	CHECK(seek(w, o, 0, true) == 0 && seek(w, o, 0, false) == 8192);
+	CHECK(seek(w, o, 8192, true) == 16384 && seek(w, o, 104100, true) == NONE);
+	CHECK_EQ(do_commit(w, o, &verifier), 0);
+	crash(w, SIM_POWER_LOSS);
+	CHECK_EQ(do_read(w, o, AT(0, 65536), true, &len, &attr), 0);
+	CHECK(len == 65536 && attr.size == 104100);
+	CHECK(all_are(w->buf, 100, 0x21) && all_are(w->buf + 100, 100, 0));
+	CHECK(all_are(w->buf + 200, 8192 - 200, 0x21) && all_are(w->buf + 8192, 8192, 0));
+	CHECK(all_are(w->buf + 16384, 65536 - 16384, 0x21));
+	/* What makes no sense. */
+	CHECK_EQ(do_allocate(w, o, 0, 0, 0, NULL), -NE_INVAL);
+	CHECK_EQ(do_allocate(w, o, 0, 1, W_FALLOCATE_FLAGS_PUNCH, NULL), -NE_INVAL);
+	CHECK_EQ(do_allocate(w, o, 0, 1, PUNCH | ZERO, NULL), -NE_INVAL);
+	CHECK_EQ(do_allocate(w, o, INT64_MAX, 2, 0, NULL), -NE_FBIG);
+}
+
+TEST(ranges_are_promised_punched_and_found)
+{
+	for (uint64_t seed = 100; seed < 110; seed++) {
+		run(script_ranges, seed, 0);
+	}
+}
+
+#define SEGMENT (UINT64_C(1) << 43)
+
+static void script_ranges_far(struct world *w)
+{
+	struct w_object_ref o = object(2, 0);
+	struct w_object_attr attr;
+	uint64_t len;
+
+	CHECK_EQ(do_allocate(w, o, SEGMENT - 8192, 16384, 0, &attr), 0);
+	CHECK(attr.size == SEGMENT + 8192 && attr.blocks >= 32);
+	CHECK_EQ(do_write(w, o, AT(SEGMENT - 8192, 16384), 0x31, 0, NULL), 0);
+	CHECK(seek(w, o, 0, true) == SEGMENT - 8192);
+	CHECK(seek(w, o, SEGMENT - 8192, false) == SEGMENT + 8192);
+	CHECK_EQ(do_allocate(w, o, SEGMENT - 4096, 8192, PUNCH, &attr), 0);
+	CHECK(seek(w, o, SEGMENT - 8192, false) == SEGMENT - 4096);
+	CHECK(seek(w, o, SEGMENT - 4096, true) == SEGMENT + 4096);
+	CHECK_EQ(do_read(w, o, AT(SEGMENT - 8192, 16384), true, &len, NULL), 0);
+	CHECK(all_are(w->buf, 4096, 0x31) && all_are(w->buf + 4096, 8192, 0));
+	CHECK(all_are(w->buf + 12288, 4096, 0x31));
+	/* Data far behind many segments that are not there. */
+	CHECK_EQ(do_write(w, o, AT(200 * SEGMENT, 10), 0x32, 0, NULL), 0);
+	CHECK(seek(w, o, SEGMENT + 8192, true) == 200 * SEGMENT);
+	CHECK(seek(w, o, 200 * SEGMENT + 10, true) == NONE);
+	CHECK(seek(w, o, 200 * SEGMENT + 10, false) == 200 * SEGMENT + 10);
+	CHECK_EQ(do_allocate(w, o, 0, UINT64_C(1) << 62, PUNCH, &attr), 0);
+	CHECK(seek(w, o, 0, true) == NONE && attr.size == 200 * SEGMENT + 10);
+}
+
+TEST(ranges_cross_segments)
+{
+	run(script_ranges_far, 120, 0);
+}
+
+static void script_promise(struct world *w)
+{
+	struct w_object_ref o = object(1, 0);
+
+	CHECK_EQ(do_allocate(w, o, 0, 2 * MIB, 0, NULL), -NE_NOSPC);
+	CHECK_EQ(size_of(w, o), 0);
+	/* Far out, so that the object is all hole otherwise. */
+	CHECK_EQ(do_allocate(w, o, 4 * MIB, MIB / 2, KEEP, NULL), 0);
+	for (uint64_t off = 0; off < MIB / 2 - 65536; off += 65536) {
+		CHECK_EQ(do_write(w, object(2, 0), AT(off, 65536), 0x12, 0, NULL), 0);
+	}
+	CHECK_EQ(do_write(w, object(3, 0), AT(0, 131072), 0x12, 0, NULL), -NE_NOSPC);
+	/* The others' ENOSPC is not the promise's. */
+	CHECK_EQ(do_allocate(w, o, 4 * MIB, MIB / 2, KEEP, NULL), 0);
+	for (uint64_t off = 0; off < MIB / 2; off += 65536) {
+		CHECK_EQ(do_write(w, o, AT(4 * MIB + off, 65536), 0x12, 0, NULL), 0);
+	}
+	/* Written space is not counted twice. */
+	CHECK_EQ(do_allocate(w, object(2, 0), 0, MIB / 2 - 65536, 0, NULL), 0);
+	CHECK_EQ(do_allocate(w, o, 4 * MIB, 262144, PUNCH, NULL), 0);
+	CHECK_EQ(do_write(w, object(3, 0), AT(0, 131072), 0x12, 0, NULL), 0);
+}
+
+TEST(promised_space_is_kept)
+{
+	run(script_promise, 130, MIB);
+}
+
 static void script_fence(struct world *w)
 {
 	struct w_ost_fence_req req = {.client = {.bytes = {1}}, .incarnation = 1};
