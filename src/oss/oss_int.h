@@ -30,6 +30,11 @@
 /* Verdict for a full disk: this much is kept for the log and the directories. */
 #define OSS_RESERVE_BYTES (64 * MIB)
 
+/* The MDT's clock: a difference beyond this is a clock that was set, less is a request that was late... */
+#define OSS_CLOCK_STEP_NS (INT64_C(10) * (int64_t)NS_PER_S)
+/* ...of which this part is believed each time, as clocks drift. */
+#define OSS_CLOCK_DRIFT 256
+
 /* Something remembered about a data FID or object beyond its file: durable in the state store. */
 struct oss_fact {
 	struct hmap_node node;

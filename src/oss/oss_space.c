@@ -192,6 +192,20 @@ int oss_space_statfs(struct oss *oss, struct w_ost_statfs_rep *ret_rep)
 	return 0;
 }
 
+/* What a request says of the MDT's clock is late by the time it took: an earlier answer that was faster stands, but for
+ * what clocks drift. */
+static void clock_set(struct oss *oss, int64_t offset_ns)
+{
+	int64_t behind = oss->clock_offset_ns - offset_ns;
+
+	if (!oss->clock_known || behind < 0 || behind > OSS_CLOCK_STEP_NS) {
+		oss->clock_offset_ns = offset_ns;
+	} else {
+		oss->clock_offset_ns -= behind / OSS_CLOCK_DRIFT;
+	}
+	oss->clock_known = true;
+}
+
 int oss_statfs(struct oss *oss, struct rpc_request *req)
 {
 	const struct w_ost_statfs_req *in = req->body;
@@ -199,8 +213,7 @@ int oss_statfs(struct oss *oss, struct rpc_request *req)
 	int err;
 
 	if (in->mdt_realtime != 0 && rpc_export_identity(req->exp)->role == RPC_ROLE_SERVER) {
-		oss->clock_offset_ns = in->mdt_realtime - env_realtime(oss->env);
-		oss->clock_known = true;
+		clock_set(oss, in->mdt_realtime - env_realtime(oss->env));
 	}
 	err = oss_space_statfs(oss, &out);
 	return err != 0 ? err : rpc_request_reply(req, &out);

@@ -1,10 +1,10 @@
 """Everyday system calls: the same script (posix_ops.py) runs on a local file system and on a mount; outputs are equal."""
 
-import difflib
 import os
 
 import cluster
 import lib
+from compare import compare
 
 OPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "posix_ops.py")
 EVERY = ("opens", "data", "offsets", "sparse", "direct", "times", "modes", "names", "links", "renames", "unlinked",
@@ -19,27 +19,6 @@ def ops(t, folder, sections, label, uid=0):
     with open(t.path(label + ".txt"), "w", encoding="utf-8") as file:
         file.write(text)
     return text.split("\n")
-
-
-def context_of(lines, number):
-    """The section a line belongs to, for people."""
-    for line in reversed(lines[:number]):
-        if line.startswith("== "):
-            return line[3:]
-    return "?"
-
-
-def compare(t, local, mounted):
-    if local == mounted:
-        t.check(len(local) > 10, "the script printed only %d lines", len(local))
-        return
-    wrong = []
-    for tag, at, end, low, high in difflib.SequenceMatcher(None, local, mounted, False).get_opcodes():
-        if tag != "equal":
-            wrong.append("%s: local %s, mount %s" % (context_of(local, at), local[at:end], mounted[low:high]))
-    for line in wrong[:60]:
-        t.say("%s", lib.short(line))
-    raise lib.Failure("%d differences; the first: %s" % (len(wrong), lib.short(wrong[0])))
 
 
 def differential(t, sections, local, uid=0, **options):

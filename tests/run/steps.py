@@ -71,6 +71,7 @@ STEPS = (
     unit("rel", 600, suites=ALWAYS),
     mounts("smoke", 90, ALWAYS),
     mounts("basics", 300),
+    mounts("data", 600),
     mounts("permissions", 180),
     mounts("coherence", 300),
     mounts("striping", 240),
