@@ -4,10 +4,13 @@
  *   0 magic "NACO"  4 record length (LE)  8 sequence (LE)  16 record (d_ost_object)  ... zeros ...
  *   508 CRC32C of 0..507
  *
- * Creation writes sequence 0 to the first place; each change writes the next sequence to the other place, after
- * everything before it was synced. So a power failure that spoils the sector being written leaves the header of
- * before. The valid place with the higher sequence counts. A file shorter than the header or with places of zeros was
- * never committed: -NE_NOENT. No valid place, and not zeros: -NE_CORRUPT.
+ * Creation writes sequences 0 and 1 to both places, in one call; each change writes the next sequence to the older
+ * place, after everything before it was synced. So a power failure that spoils the sector being written leaves the header
+ * of before, and so does one sector that has decayed. The valid place with the higher sequence counts.
+ *
+ * Without a valid place: what was ever committed has two places that are not zeros, so a file shorter than the header, or
+ * with a place of zeros, was never committed, whatever a power failure made of the other place: -NE_NOENT, it is made
+ * anew. Else -NE_CORRUPT.
  */
 #include "base/crc32c.h"
 #include "oss/oss_int.h"
@@ -75,28 +78,53 @@ int oss_header_read(struct env_file *file, struct oss_header *ret_header)
 		}
 	}
 	if (err[0] != 0 && err[1] != 0) {
-		return err[0] == -NE_CORRUPT ? err[0] : err[1];
+		return err[0] == -NE_NOENT ? err[0] : err[1];
 	}
 	*ret_header =
 		err[1] != 0 || (err[0] == 0 && place[0].seq > place[1].seq) ? place[0] : place[1];
 	return 0;
 }
 
-int oss_header_write(struct env_file *file, const struct oss_header *header)
+static void sector_fill(uint8_t *sector, const struct oss_header *header)
 {
-	uint8_t sector[OSS_HEADER_SECTOR] = {0};
 	struct wire_enc enc = wire_enc_of(sector + RECORD_OFFSET, RECORD_MAX);
-	struct iovec iov = {.iov_base = sector, .iov_len = sizeof(sector)};
 	int err;
 
-	ASSERT(file != NULL);
+	memset(sector, 0, OSS_HEADER_SECTOR);
 	memcpy(sector, magic, sizeof(magic));
 	err = d_ost_object_encode(&header->d, &enc);
 	ASSERT(err == 0);
 	le32_store(sector + 4, (uint32_t)enc.pos);
 	le64_store(sector + 8, header->seq);
 	le32_store(sector + OSS_HEADER_SECTOR - 4, crc32c(0, sector, OSS_HEADER_SECTOR - 4));
+}
+
+int oss_header_write(struct env_file *file, const struct oss_header *header)
+{
+	uint8_t sector[OSS_HEADER_SECTOR];
+	struct iovec iov = {.iov_base = sector, .iov_len = sizeof(sector)};
+
+	ASSERT(file != NULL);
+	sector_fill(sector, header);
 	return env_pwrite(file, &iov, 1, place_of(header->seq));
+}
+
+int oss_header_create(struct env_file *file, struct oss_header *header)
+{
+	static const uint8_t zeros[PLACE_BYTES - OSS_HEADER_SECTOR];
+	uint8_t sectors[2][OSS_HEADER_SECTOR];
+	struct iovec iov[3] = {
+		{.iov_base = sectors[0], .iov_len = sizeof(sectors[0])},
+		{.iov_base = (void *)(uintptr_t)zeros, .iov_len = sizeof(zeros)},
+		{.iov_base = sectors[1], .iov_len = sizeof(sectors[1])},
+	};
+
+	ASSERT(file != NULL);
+	for (header->seq = 0; header->seq < 2; header->seq++) {
+		sector_fill(sectors[header->seq], header);
+	}
+	header->seq = 1;
+	return env_pwrite(file, iov, ARRAY_SIZE(iov), 0);
 }
 
 int oss_object_inspect(struct env *env, const char *file, struct strbuf *out)

@@ -176,6 +176,8 @@ void oss_object_path(
 /* oss_header.c */
 _yields_ _check_ int oss_header_read(struct env_file *file, struct oss_header *ret_header);
 _yields_ _check_ int oss_header_write(struct env_file *file, const struct oss_header *header);
+/* Of a new file: both places; the sequence is set. */
+_yields_ _check_ int oss_header_create(struct env_file *file, struct oss_header *header);
 
 /* oss_segment.c: data of one object over its segment files; the caller holds the object's lock. */
 enum oss_read_how {

@@ -219,7 +219,7 @@ static int object_create_file(struct oss *oss, struct oss_object *obj, const cha
 	if (err != 0) {
 		return err;
 	}
-	err = oss_header_write(file, &obj->header);
+	err = oss_header_create(file, &obj->header);
 	if (err == 0) {
 		err = env_ftruncate(file, OSS_HEADER_BYTES);
 	}
@@ -254,7 +254,6 @@ int oss_object_create(struct oss *oss, struct oss_object *obj, const struct w_ob
 		env_mutex_unlock(oss->env, &obj->setup);
 		return -NE_NOMEM;
 	}
-	obj->header.seq = 0;
 	obj->header.d = *owner;
 	obj->header.d.format = W_FORMAT_VERSION;
 	obj->header.d.file_fid = ref->file_fid;

@@ -538,3 +538,54 @@ TEST(a_sync_ends_while_others_write)
 {
 	run(&(struct setup){.script = script_sync}, 1);
 }
+
+/* ---- headers that a power failure has spoilt ---- */
+
+#define FILE_BYTES (4096 + 1000)
+#define PLACE 2048
+
+/* What the disk holds of an object after a crash: which of its two header sectors are garbage, which are zeros. */
+static void header_spoil(struct world *w, struct w_object_ref ref, const char how[2])
+{
+	static char path[LIM_PATH_MAX + 1];
+	static uint8_t bytes[FILE_BYTES];
+
+	oss_object_path(w->oss, ref.data_fid, ref.stripe, 0, path);
+	sim_node_crash(w->server, SIM_KILL);
+	CHECK_EQ(sim_disk_peek(w->server, path, bytes, sizeof(bytes)), FILE_BYTES);
+	for (unsigned i = 0; i < 2; i++) {
+		if (how[i] != '=') {
+			memset(bytes + (size_t)i * PLACE, how[i] == '0' ? 0 : 0xa5, 512);
+		}
+	}
+	CHECK_EQ(sim_disk_poke(w->server, path, bytes, sizeof(bytes)), 0);
+	sim_after(w->sim, w->down_ns, restart, w);
+}
+
+static void script_headers(struct world *w)
+{
+	/* One valid sector is enough; never committed: there is nothing; else it is damaged, and says so. */
+	static const struct {
+		char how[3];
+		int err;
+		uint64_t size;
+	} cases[] = {{"==", 0, 1000}, {"x=", 0, 1000}, {"=x", 0, 1000}, {"0=", 0, 1000},
+		{"=0", 0, 1000}, {"x0", 0, 0}, {"0x", 0, 0}, {"00", 0, 0}, {"xx", -NE_CORRUPT, 0}};
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct w_object_attr attr = {0};
+
+		CHECK_EQ(do_write(w->host, object(i + 1), w->buf, 1000, W_OST_WRITE_FLAGS_SYNC), 0);
+		header_spoil(w, object(i + 1), cases[i].how);
+		CHECK_EQ(attr_of(w, object(i + 1), &attr), cases[i].err);
+		CHECK_EQ(attr.size, cases[i].size);
+		CHECK_EQ(do_write(w->host, object(i + 1), w->buf, 500, 0), cases[i].err);
+		CHECK_EQ(do_change(w, W_OST_CHANGE_KIND_DESTROY, object(i + 1), i + 1, 0), 0);
+		CHECK(!file_exists(w, object(i + 1)));
+	}
+}
+
+TEST(spoilt_headers)
+{
+	run(&(struct setup){.script = script_headers}, 1);
+}
