@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/hmap.h"
 #include "base/list.h"
+#include "base/metric.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define BUFPOOL_ASAN 1
@@ -291,4 +292,14 @@ void bufpool_stats_get(const struct bufpool *pool, struct bufpool_stats *ret_sta
 {
 	ASSERT(pool != NULL && ret_stats != NULL);
 	*ret_stats = pool->stats;
+}
+
+void bufpool_metrics(const struct bufpool *pool, struct metric_batch *batch)
+{
+	struct bufpool_stats st;
+
+	bufpool_stats_get(pool, &st);
+	metric_add(batch, METRIC_ID_bufpool_used, st.used_bytes, NULL, NULL, NULL);
+	metric_add(batch, METRIC_ID_bufpool_taken, st.arena_bytes, NULL, NULL, NULL);
+	metric_add(batch, METRIC_ID_bufpool_denials, st.denials, NULL, NULL, NULL);
 }

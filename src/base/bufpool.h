@@ -43,5 +43,7 @@ void bufpool_put(struct bufpool *pool, void *buf);
 /* The capacity of a buffer given out, bytes. */
 size_t bufpool_buf_size(const struct bufpool *pool, const void *buf);
 void bufpool_stats_get(const struct bufpool *pool, struct bufpool_stats *ret_stats);
+struct metric_batch;
+void bufpool_metrics(const struct bufpool *pool, struct metric_batch *batch);
 
 #endif

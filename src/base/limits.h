@@ -65,6 +65,10 @@
 /* WAL segment, bytes; one record's payload must fit a segment with room to spare. */
 #define LIM_WAL_SEGMENT_BYTES (UINT64_C(32) << 20)
 #define LIM_WAL_RECORD_MAX (UINT32_C(1) << 20)
+/* Samples of one answer of the monitor: 64 targets with 40 operations of three values each fit four times. */
+#define LIM_METRIC_SAMPLES 32768
+/* A label's value, bytes: target names and operations are shorter. */
+#define LIM_METRIC_LABEL_MAX 31
 /* LMDB map, bytes (sparse). */
 #define LIM_LMDB_MAP_BYTES (UINT64_C(64) << 30)
 

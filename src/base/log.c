@@ -21,9 +21,8 @@
 
 #include "base/base_int.h"
 #include "base/error.h"
+#include "base/log_int.h"
 
-/* One line, bytes with NUL; longer ones end in "...". It is on the stack. */
-#define LOG_LINE_MAX 1024
 /* "2025-01-01T00:00:00.000000Z ERROR module " fits. */
 #define LOG_PREFIX_MAX 96
 
@@ -32,18 +31,142 @@ static log_sink_fn *log_sink;
 static void *log_sink_ctx;
 static _Atomic(int) log_fd = STDERR_FILENO;
 static _Atomic(enum log_level) log_level_now = LOG_INFO;
+/* The most talkative of log_level_now and the modules' own. */
+static _Atomic(enum log_level) log_level_max = LOG_INFO;
+static _Atomic(bool) log_json;
+static struct log_stats log_counts; /* under log_mutex, as are the modules */
+static struct {
+	char name[LOG_MODULE_MAX + 1];
+	enum log_level level;
+} log_modules[LOG_MODULES_MAX];
+static unsigned log_module_count;
 
 static const char *const log_level_names[] = {"ERROR", "WARN", "INFO", "DEBUG"};
+
+static void log_level_max_update(void)
+{
+	enum log_level most = atomic_load(&log_level_now);
+
+	for (unsigned i = 0; i < log_module_count; i++) {
+		most = log_modules[i].level > most ? log_modules[i].level : most;
+	}
+	atomic_store(&log_level_max, most);
+}
 
 void log_level_set(enum log_level level)
 {
 	ASSERT((unsigned)level <= LOG_DEBUG);
+	pthread_mutex_lock(&log_mutex);
 	atomic_store_explicit(&log_level_now, level, memory_order_relaxed);
+	log_level_max_update();
+	pthread_mutex_unlock(&log_mutex);
 }
 
 enum log_level log_level_get(void)
 {
 	return atomic_load_explicit(&log_level_now, memory_order_relaxed);
+}
+
+enum log_level log_level_most(void)
+{
+	return atomic_load_explicit(&log_level_max, memory_order_relaxed);
+}
+
+const char *log_level_name(enum log_level level)
+{
+	static const char *const names[] = {"error", "warn", "info", "debug"};
+
+	ASSERT((unsigned)level <= LOG_DEBUG);
+	return names[level];
+}
+
+int log_module_level_set(const char *module, enum log_level level)
+{
+	size_t len = strlen(module);
+	unsigned i = 0;
+	int rc = 0;
+
+	ASSERT((unsigned)level <= LOG_DEBUG);
+	if (len == 0 || len > LOG_MODULE_MAX) {
+		return -NE_INVAL;
+	}
+	pthread_mutex_lock(&log_mutex);
+	while (i < log_module_count && strcmp(log_modules[i].name, module) != 0) {
+		i++;
+	}
+	if (i == LOG_MODULES_MAX) {
+		rc = -NE_LIMIT;
+	} else {
+		memcpy(log_modules[i].name, module, len + 1);
+		log_modules[i].level = level;
+		log_module_count += i == log_module_count;
+		log_level_max_update();
+	}
+	pthread_mutex_unlock(&log_mutex);
+	return rc;
+}
+
+void log_module_levels_clear(void)
+{
+	pthread_mutex_lock(&log_mutex);
+	log_module_count = 0;
+	log_level_max_update();
+	pthread_mutex_unlock(&log_mutex);
+}
+
+/* Under log_mutex. */
+static enum log_level module_level(const char *module)
+{
+	for (unsigned i = 0; i < log_module_count; i++) {
+		if (strcmp(log_modules[i].name, module) == 0) {
+			return log_modules[i].level;
+		}
+	}
+	return log_level_get();
+}
+
+enum log_level log_module_level_get(const char *module)
+{
+	enum log_level level;
+
+	pthread_mutex_lock(&log_mutex);
+	level = module_level(module);
+	pthread_mutex_unlock(&log_mutex);
+	return level;
+}
+
+bool log_module_level_at(unsigned i, char ret_module[LOG_MODULE_MAX + 1], enum log_level *ret_level)
+{
+	bool there;
+
+	pthread_mutex_lock(&log_mutex);
+	there = i < log_module_count;
+	if (there) {
+		memcpy(ret_module, log_modules[i].name, sizeof(log_modules[i].name));
+		*ret_level = log_modules[i].level;
+	}
+	pthread_mutex_unlock(&log_mutex);
+	return there;
+}
+
+void log_json_set(bool json)
+{
+	atomic_store(&log_json, json);
+}
+
+void log_stats_get(struct log_stats *ret_stats)
+{
+	pthread_mutex_lock(&log_mutex);
+	*ret_stats = log_counts;
+	ret_stats->suppressed = log_limit_suppressed();
+	pthread_mutex_unlock(&log_mutex);
+}
+
+void log_limit_set(unsigned burst, uint64_t window_ns)
+{
+	pthread_mutex_lock(&log_mutex);
+	log_limit_configure(burst, window_ns);
+	pthread_mutex_unlock(&log_mutex);
 }
 
 int log_level_parse(const char *name, enum log_level *ret_level)
@@ -113,27 +236,82 @@ static void log_line_clean(char *line)
 	}
 }
 
+/* A log that cannot be written is nobody's error to handle: the line is lost. */
+static void log_parts_write(const struct iovec *parts, int count)
+{
+	ssize_t done = 0;
+
+	do {
+		done = writev(atomic_load(&log_fd), parts, count);
+	} while (done < 0 && errno == EINTR);
+}
+
 static void log_sink_default(enum log_level level, const char *module, const char *line)
 {
+	char stamp[LOG_STAMP_MAX];
 	char prefix[LOG_PREFIX_MAX];
 	struct timespec now;
 	struct tm tm;
-	ssize_t done = 0;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
-	size_t len = strftime(prefix, sizeof(prefix), "%Y-%m-%dT%H:%M:%S", &tm);
-	int more = snprintf(prefix + len, sizeof(prefix) - len, ".%06ldZ %s %.32s ",
-		now.tv_nsec / 1000, log_level_names[level], module);
+	size_t len = strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
 
-	ASSERT(more > 0 && len + (size_t)more < sizeof(prefix));
-	struct iovec parts[] = {{prefix, len + (size_t)more},
-		{(void *)(uintptr_t)line, strlen(line)}, {(void *)(uintptr_t) "\n", 1}};
+	snprintf(stamp + len, sizeof(stamp) - len, ".%06ldZ", now.tv_nsec / 1000);
+	if (atomic_load_explicit(&log_json, memory_order_relaxed)) {
+		char json[LOG_JSON_MAX];
+		size_t n = log_json_line(stamp, log_level_name(level), module, line, json);
 
-	/* A log that cannot be written is nobody's error to handle: the line is lost. */
-	do {
-		done = writev(atomic_load(&log_fd), parts, ARRAY_SIZE(parts));
-	} while (done < 0 && errno == EINTR);
+		log_parts_write(&(struct iovec){json, n}, 1);
+		return;
+	}
+	int n = snprintf(
+		prefix, sizeof(prefix), "%s %s %.32s ", stamp, log_level_names[level], module);
+
+	ASSERT(n > 0 && (size_t)n < sizeof(prefix));
+	struct iovec parts[] = {{prefix, (size_t)n}, {(void *)(uintptr_t)line, strlen(line)},
+		{(void *)(uintptr_t) "\n", 1}};
+
+	log_parts_write(parts, ARRAY_SIZE(parts));
+}
+
+/* Under log_mutex. */
+static void log_emit(enum log_level level, const char *module, const char *line)
+{
+	log_counts.lines[level]++;
+	if (log_sink != NULL) {
+		log_sink(log_sink_ctx, level, module, line);
+	} else {
+		log_sink_default(level, module, line);
+	}
+}
+
+/* Tells of what was left out. Under log_mutex. */
+static void log_limit_report(void)
+{
+	struct log_limited kind;
+
+	while (log_limit_next(&kind)) {
+		char line[LOG_MODULE_MAX + 96];
+
+		snprintf(line, sizeof(line),
+			"%llu lines like the one before were left out: %.40s...",
+			(unsigned long long)kind.count, kind.fmt);
+		log_line_clean(line);
+		log_emit(kind.level, kind.module, line);
+	}
+}
+
+static void log_deliver(enum log_level level, const char *module, const char *fmt, const char *line)
+{
+	pthread_mutex_lock(&log_mutex);
+	if (level <= module_level(module)) {
+		log_limit_report();
+		if (level == LOG_DEBUG || log_limit_pass(level, module, fmt)) {
+			log_emit(level, module, line);
+		}
+	}
+	pthread_mutex_unlock(&log_mutex);
 }
 
 void log_write(enum log_level level, const char *module, const char *fmt, ...)
@@ -144,7 +322,7 @@ void log_write(enum log_level level, const char *module, const char *fmt, ...)
 
 	ASSERT((unsigned)level <= LOG_DEBUG);
 	ASSERT(module != NULL && fmt != NULL);
-	if (level > log_level_get()) {
+	if (level > log_level_most()) {
 		return;
 	}
 	va_start(args, fmt);
@@ -156,12 +334,6 @@ void log_write(enum log_level level, const char *module, const char *fmt, ...)
 		memcpy(line + sizeof(line) - 4, "...", 4);
 	}
 	log_line_clean(line);
-	pthread_mutex_lock(&log_mutex);
-	if (log_sink != NULL) {
-		log_sink(log_sink_ctx, level, module, line);
-	} else {
-		log_sink_default(level, module, line);
-	}
-	pthread_mutex_unlock(&log_mutex);
+	log_deliver(level, module, fmt, line);
 	errno = saved_errno;
 }

@@ -31,6 +31,9 @@ int cli_key(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_sync(int argc, char **argv);
 int cli_umount_verb(int argc, char **argv);
+int cli_top(int argc, char **argv);
+int cli_trace(int argc, char **argv);
+int cli_log_level(int argc, char **argv);
 
 /* Prints "nacre: ..." and returns 1, so that verbs can `return cli_fail(...)`. */
 int cli_fail(const char *fmt, ...) _printf_(1, 2);
@@ -103,6 +106,7 @@ int cluster_daemon_pid(const struct cluster *c, const struct cluster_daemon *d);
 struct cli_mount {
 	char source[PATH_MAX];
 	char point[PATH_MAX];
+	uint32_t uid; /* whose nacre-fuse serves it */
 	bool dead; /* its daemon is gone */
 };
 

@@ -44,6 +44,8 @@ static bool line_parse(char *line, struct cli_mount *m)
 	char *word = strtok_r(line, " \n", &save);
 	char *type;
 	char *source;
+	char *options;
+	const char *uid;
 
 	for (unsigned i = 0; word != NULL; i++) {
 		if (i == 4) {
@@ -56,9 +58,12 @@ static bool line_parse(char *line, struct cli_mount *m)
 	}
 	type = strtok_r(NULL, " \n", &save);
 	source = strtok_r(NULL, " \n", &save);
+	options = strtok_r(NULL, " \n", &save);
 	if (word == NULL || type == NULL || source == NULL || strcmp(type, "fuse.nacre") != 0) {
 		return false;
 	}
+	uid = options == NULL ? NULL : strstr(options, "user_id=");
+	m->uid = uid == NULL ? 0 : (uint32_t)strtoul(uid + 8, NULL, 10);
 	snprintf(m->source, sizeof(m->source), "%s", source);
 	unescape(m->source);
 	unescape(m->point);

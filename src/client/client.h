@@ -287,5 +287,7 @@ struct client_counters {
 	uint64_t open_files;
 };
 void client_counters(const struct client *c, struct client_counters *ret);
+struct metric_batch;
+void client_metrics(const struct client *c, struct metric_batch *batch);
 
 #endif

@@ -279,15 +279,109 @@ static int log_file(struct parse *p, yaml_node_t *v, void *into)
 	return take_path(p, v, c->log_file, sizeof(c->log_file), "file");
 }
 
+static int log_format(struct parse *p, yaml_node_t *v, void *into)
+{
+	struct config *c = into;
+	const char *s = scalar_of(v);
+
+	if (s == NULL || (strcmp(s, "text") != 0 && strcmp(s, "json") != 0)) {
+		return bad(p, v->start_mark, "format must be text or json");
+	}
+	c->log_json = strcmp(s, "json") == 0;
+	return 0;
+}
+
 static const struct key log_keys[] = {
 	{"level", false, log_level},
 	{"file", false, log_file},
+	{"format", false, log_format},
 };
 
 static int take_log(struct parse *p, yaml_node_t *v, void *into)
 {
 	(void)into;
 	return mapping_take(p, v, log_keys, ARRAY_SIZE(log_keys), p->config);
+}
+
+static int monitor_socket(struct parse *p, yaml_node_t *v, void *into)
+{
+	struct config *c = into;
+	const char *s = scalar_of(v);
+
+	if (s != NULL && strcmp(s, "none") == 0) {
+		c->monitor_no_socket = true;
+		return 0;
+	}
+	return take_path(p, v, c->monitor.socket, sizeof(c->monitor.socket), "socket");
+}
+
+static int monitor_listen(struct parse *p, yaml_node_t *v, void *into)
+{
+	struct config *c = into;
+
+	return take_text(p, v, c->monitor.listen, sizeof(c->monitor.listen), "listen", 1);
+}
+
+static int monitor_token(struct parse *p, yaml_node_t *v, void *into)
+{
+	struct config *c = into;
+
+	return take_path(p, v, c->monitor.token_file, sizeof(c->monitor.token_file), "token_file");
+}
+
+static int monitor_open(struct parse *p, yaml_node_t *v, void *into)
+{
+	struct config *c = into;
+	const char *s = scalar_of(v);
+
+	if (s == NULL || (strcmp(s, "true") != 0 && strcmp(s, "false") != 0)) {
+		return bad(p, v->start_mark, "open must be true or false");
+	}
+	c->monitor.open = strcmp(s, "true") == 0;
+	return 0;
+}
+
+static const struct key monitor_keys[] = {
+	{"socket", false, monitor_socket},
+	{"listen", false, monitor_listen},
+	{"token_file", false, monitor_token},
+	{"open", false, monitor_open},
+};
+
+/* Where the value of a key of the mapping stands. */
+static yaml_mark_t mark_of(struct parse *p, yaml_node_t *map, const char *key)
+{
+	for (yaml_node_pair_t *it = map->data.mapping.pairs.start; it < map->data.mapping.pairs.top;
+		it++) {
+		const char *name = scalar_of(node_at(p, it->key));
+
+		if (name != NULL && strcmp(name, key) == 0) {
+			return node_at(p, it->value)->start_mark;
+		}
+	}
+	return map->start_mark;
+}
+
+static int take_monitor(struct parse *p, yaml_node_t *v, void *into)
+{
+	struct monitor_config *m = &p->config->monitor;
+	const char *wrong;
+	int err;
+
+	(void)into;
+	p->config->monitor_given = true;
+	err = mapping_take(p, v, monitor_keys, ARRAY_SIZE(monitor_keys), p->config);
+	if (err != 0 || m->listen[0] == '\0') {
+		return err;
+	}
+	wrong = monitor_listen_check(m->listen, m->open);
+	if (wrong != NULL) {
+		return bad(p, mark_of(p, v, "listen"), "%s %s", m->listen, wrong);
+	}
+	if (m->token_file[0] == '\0') {
+		return bad(p, v->start_mark, "key token_file is missing: listen needs one");
+	}
+	return 0;
 }
 
 static int take_version(struct parse *p, yaml_node_t *v, void *into)
@@ -381,6 +475,7 @@ static const struct key top_keys[] = {
 	{"server_key", true, take_server_key},
 	{"targets", true, take_targets},
 	{"log", false, take_log},
+	{"monitor", false, take_monitor},
 };
 
 static int document_load(struct parse *p, const char *text, size_t len)

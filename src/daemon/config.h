@@ -10,7 +10,8 @@
  *	server_key: /etc/nacre/server.key
  *	targets:
  *	  - {name: OST0000, path: /data/ost0000, capacity_bytes: 0}
- *	log: {level: info, file: /var/log/nacre/ost0000.log}
+ *	log: {level: info, file: /var/log/nacre/ost0000.log, format: text}
+ *	monitor: {socket: /run/nacre/ost0000.monitor, listen: "tcp:127.0.0.1:9464", token_file: /etc/nacre/token}
  *
  * Unknown or repeated keys, wrong types and values out of range are errors that name line and column.
  */
@@ -19,6 +20,7 @@
 
 #include "base/log.h"
 #include "daemon/node.h"
+#include "monitor/monitor.h"
 
 /* Largest configuration file, bytes. */
 #define CONFIG_BYTES_MAX (1 << 20)
@@ -27,6 +29,10 @@ struct config {
 	struct node_config node;
 	enum log_level log_level;
 	char log_file[LIM_PATH_MAX + 1]; /* "": stderr */
+	bool log_json;
+	bool monitor_given; /* the key is there: a monitor that cannot start is an error */
+	struct monitor_config monitor; /* socket "": where monitor.h says */
+	bool monitor_no_socket;
 };
 
 /* Parses the text; `name` is for messages. On failure ret_why (cap bytes) gets one line

@@ -17,9 +17,13 @@
 #include "daemon/config.h"
 #include "env/posix/posix.h"
 #include "env/posix/reactor.h"
+#include "monitor/monitor.h"
 #include "nacre/version.h"
 
 #define WHY_MAX 1024
+/* Lines of one kind that are logged within a window; more are counted. */
+#define LOG_BURST 20
+#define LOG_WINDOW_NS (10 * NS_PER_S)
 /* Readiness waits so long for the registration with the MGS. */
 #define REGISTER_WAIT_NS (3 * NS_PER_S)
 
@@ -28,6 +32,7 @@ struct nacred {
 	struct reactor *reactor;
 	struct env *env;
 	struct node *node;
+	struct monitor *monitor;
 	int signal_fd;
 	int ready_fd;
 	int exit_code;
@@ -100,9 +105,11 @@ static int config_load(struct nacred *d, const char *path)
 	return 0;
 }
 
+/* Also at SIGHUP, which must not undo levels that were set at run time. */
 static int log_open(const struct config *c)
 {
-	log_level_set(c->log_level);
+	log_json_set(c->log_json);
+	log_limit_set(LOG_BURST, LOG_WINDOW_NS);
 	if (c->log_file[0] == '\0') {
 		return 0;
 	}
@@ -184,10 +191,75 @@ static void signals_serve(struct nacred *d)
 	}
 }
 
+/* ---- the monitor ---- */
+
+static void collect(void *ctx, struct metric_batch *batch)
+{
+	struct nacred *d = ctx;
+
+	reactor_metrics(d->reactor, "0", batch);
+	node_metrics(d->node, batch);
+}
+
+/* Without a word in the configuration: beside the first Unix socket, else in /run/nacre. */
+static void monitor_place(struct nacred *d)
+{
+	struct monitor_config *m = &d->config.monitor;
+	const struct node_config *c = &d->config.node;
+
+	if (d->config.monitor_no_socket || m->socket[0] != '\0') {
+		return;
+	}
+	for (unsigned i = 0; i < c->listen_count; i++) {
+		if (monitor_path_of_server(c->listen[i], m->socket)) {
+			return;
+		}
+	}
+	monitor_path_of_target(c->fsname, c->targets[0].name, m->socket);
+	if (monitor_dir_make(m->socket) != 0) {
+		log_warn("nacred", "no directory for %s", m->socket);
+	}
+}
+
+static int monitor_begin(struct nacred *d)
+{
+	struct monitor_options o = {.env = d->env,
+		.config = &d->config.monitor,
+		.daemon = "nacred",
+		.fsname = d->config.node.fsname,
+		.collect = collect,
+		.ctx = d};
+	int err;
+
+	monitor_place(d);
+	err = monitor_start(&o, d->why, sizeof(d->why), &d->monitor);
+	if (err != 0 && !d->config.monitor_given) {
+		log_warn("nacred", "%s: serving without metrics", d->why);
+		return 0;
+	}
+	if (err == 0 && monitor_addr(d->monitor)[0] != '\0') {
+		log_info("nacred", "metrics on %s", monitor_addr(d->monitor));
+	}
+	return err;
+}
+
+static int start(struct nacred *d)
+{
+	int err = node_start(d->env, &d->config.node, d->why, sizeof(d->why), &d->node);
+
+	if (err == 0) {
+		err = monitor_begin(d);
+	}
+	if (err != 0) {
+		node_stop(TAKE_PTR(d->node));
+	}
+	return err;
+}
+
 static void main_fiber(void *arg)
 {
 	struct nacred *d = arg;
-	int err = node_start(d->env, &d->config.node, d->why, sizeof(d->why), &d->node);
+	int err = start(d);
 
 	if (err != 0) {
 		fprintf(stderr, "nacred: %s\n", d->why);
@@ -203,6 +275,7 @@ static void main_fiber(void *arg)
 		}
 		ready_tell(d);
 		signals_serve(d);
+		monitor_stop(d->monitor);
 		node_stop(d->node);
 		log_info("nacred", "stopped");
 	}
@@ -290,6 +363,7 @@ int main(int argc, char **argv)
 		printf("%s: ok\n", path);
 		return 0;
 	}
+	log_level_set(d.config.log_level);
 	if (log_open(&d.config) != 0 || signals_setup(&d) != 0) {
 		return 1;
 	}

@@ -60,6 +60,9 @@ bool node_registered(const struct node *node);
 _yields_ _check_ int node_register_wait(struct node *node, uint64_t deadline_ns);
 /* The address bound (port filled in) for listen[i]. */
 const char *node_addr(const struct node *node, unsigned i);
+struct metric_batch;
+/* All that there is to know, for the monitor. */
+_yields_ void node_metrics(struct node *node, struct metric_batch *batch);
 /* Services by target name, NULL if not here; for tests and status. */
 struct mds *node_mds(struct node *node, const char *target);
 struct oss *node_oss(struct node *node, const char *target);

@@ -2,6 +2,7 @@
  * env.h: fibers, wait queues and the mutex over the scheduler, everything else to the world's operations.
  */
 #include "env/env_int.h"
+#include "env/trace.h"
 
 /* ---- fibers ---- */
 
@@ -111,6 +112,11 @@ uint64_t env_now(struct env *env)
 	return env->sched.now_ns;
 }
 
+uint64_t env_clock(struct env *env)
+{
+	return env->ops->clock(env);
+}
+
 uint64_t env_boottime(struct env *env)
 {
 	return env->ops->boottime(env);
@@ -194,10 +200,40 @@ void env_conn_close(struct env_conn *c)
 
 /* ---- files ---- */
 
+/* Time in a file's operation, waits and system calls, is the disk's. */
+struct disk_time {
+	struct env *env;
+	enum trace_wait before;
+	uint64_t begin_ns; /* 0: nobody asks */
+};
+
+static struct disk_time disk_begin(struct env *env)
+{
+	struct disk_time d = {.env = env};
+
+	if (trace_id_current(env) != NULL) {
+		d.begin_ns = env_clock(env);
+		d.before = trace_wait_set(env, TRACE_OFF);
+	}
+	return d;
+}
+
+static int disk_end(const struct disk_time *d, int rc)
+{
+	if (d->begin_ns != 0) {
+		(void)trace_wait_set(d->env, d->before);
+		trace_wait_add(d->env, d->before == TRACE_OFF ? TRACE_OFF : TRACE_DISK,
+			env_clock(d->env) - d->begin_ns);
+	}
+	return rc;
+}
+
 int env_file_open(struct env *env, const char *path, unsigned flags, struct env_file **ret_file)
 {
+	struct disk_time d = disk_begin(env);
+
 	ASSERT((flags & (ENV_OPEN_READ | ENV_OPEN_WRITE)) != 0);
-	return env->ops->file_open(env, path, flags, ret_file);
+	return disk_end(&d, env->ops->file_open(env, path, flags, ret_file));
 }
 
 void env_file_close(struct env_file *f)
@@ -209,8 +245,10 @@ void env_file_close(struct env_file *f)
 
 int env_pread(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len)
 {
+	struct disk_time d = disk_begin(f->env);
+
 	ASSERT(f->env->sched.current != NULL);
-	return f->env->ops->pread(f, buf, len, off, ret_len);
+	return disk_end(&d, f->env->ops->pread(f, buf, len, off, ret_len));
 }
 
 int env_pread_cached(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len)
@@ -228,25 +266,33 @@ int env_pread_direct(struct env_file *f, void *buf, size_t len, uint64_t off, si
 
 int env_pwrite(struct env_file *f, const struct iovec *iov, unsigned iov_count, uint64_t off)
 {
+	struct disk_time d = disk_begin(f->env);
+
 	ASSERT(f->env->sched.current != NULL);
-	return f->env->ops->pwrite(f, iov, iov_count, off);
+	return disk_end(&d, f->env->ops->pwrite(f, iov, iov_count, off));
 }
 
 int env_fdatasync(struct env_file *f)
 {
+	struct disk_time d = disk_begin(f->env);
+
 	ASSERT(f->env->sched.current != NULL);
-	return f->env->ops->fdatasync(f);
+	return disk_end(&d, f->env->ops->fdatasync(f));
 }
 
 int env_ftruncate(struct env_file *f, uint64_t size)
 {
-	return f->env->ops->ftruncate(f, size);
+	struct disk_time d = disk_begin(f->env);
+
+	return disk_end(&d, f->env->ops->ftruncate(f, size));
 }
 
 int env_fallocate(struct env_file *f, enum env_fallocate_mode mode, uint64_t off, uint64_t len)
 {
+	struct disk_time d = disk_begin(f->env);
+
 	ASSERT(mode >= ENV_FALLOC_RESERVE && mode <= ENV_FALLOC_ZERO);
-	return f->env->ops->fallocate(f, mode, off, len);
+	return disk_end(&d, f->env->ops->fallocate(f, mode, off, len));
 }
 
 int env_seek(struct env_file *f, uint64_t off, bool whence_data, uint64_t *ret_off)
@@ -271,18 +317,24 @@ int env_file_lock(struct env_file *f)
 
 int env_syncfs(struct env_file *f)
 {
+	struct disk_time d = disk_begin(f->env);
+
 	ASSERT(f->env->sched.current != NULL);
-	return f->env->ops->syncfs(f);
+	return disk_end(&d, f->env->ops->syncfs(f));
 }
 
 int env_mkdir(struct env *env, const char *path)
 {
-	return env->ops->mkdir(env, path);
+	struct disk_time d = disk_begin(env);
+
+	return disk_end(&d, env->ops->mkdir(env, path));
 }
 
 int env_unlink(struct env *env, const char *path)
 {
-	return env->ops->unlink(env, path);
+	struct disk_time d = disk_begin(env);
+
+	return disk_end(&d, env->ops->unlink(env, path));
 }
 
 int env_rmdir(struct env *env, const char *path)
@@ -292,12 +344,16 @@ int env_rmdir(struct env *env, const char *path)
 
 int env_rename(struct env *env, const char *from, const char *to)
 {
-	return env->ops->rename(env, from, to);
+	struct disk_time d = disk_begin(env);
+
+	return disk_end(&d, env->ops->rename(env, from, to));
 }
 
 int env_fsync_dir(struct env *env, const char *path)
 {
-	return env->ops->fsync_dir(env, path);
+	struct disk_time d = disk_begin(env);
+
+	return disk_end(&d, env->ops->fsync_dir(env, path));
 }
 
 int env_stat(struct env *env, const char *path, struct env_stat *ret_stat)
@@ -312,8 +368,10 @@ int env_statfs(struct env *env, const char *path, struct env_statfs *ret_statfs)
 
 int env_readdir(struct env *env, const char *path, env_dirent_fn *fn, void *ctx)
 {
+	struct disk_time d = disk_begin(env);
+
 	ASSERT(fn != NULL);
-	return env->ops->readdir(env, path, fn, ctx);
+	return disk_end(&d, env->ops->readdir(env, path, fn, ctx));
 }
 
 /* ---- jobs and the node ---- */

@@ -80,6 +80,7 @@ void env_mutex_unlock(struct env *env, struct env_mutex *m);
 /* ---- time and randomness ---- */
 
 uint64_t env_now(struct env *env); /* monotonic; cached per turn, cheap */
+uint64_t env_clock(struct env *env); /* the same, read anew: what this turn took so far counts */
 uint64_t env_boottime(struct env *env); /* counts suspension; for lease terms */
 int64_t env_realtime(struct env *env); /* ns since 1970 */
 uint64_t env_random(struct env *env); /* seeded in the simulator */

@@ -25,6 +25,7 @@ struct env_file {
 
 /* Same contracts as the functions of env.h; every entry is set; objects given are never NULL. */
 struct env_ops {
+	uint64_t (*clock)(struct env *env);
 	uint64_t (*boottime)(struct env *env);
 	int64_t (*realtime)(struct env *env);
 	uint64_t (*random)(struct env *env);
@@ -80,6 +81,7 @@ struct env_ops {
 struct env {
 	const struct env_ops *ops;
 	struct fiber_sched sched;
+	struct trace_store *traces; /* trace.h; NULL: none are kept */
 	bool stopping;
 	char boot_id[64];
 };

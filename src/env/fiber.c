@@ -6,6 +6,7 @@
  * the same turn.
  */
 #include "env/fiber_int.h"
+#include "env/trace.h"
 
 #if FIBER_ASAN
 #include <sanitizer/common_interface_defs.h>
@@ -217,6 +218,7 @@ int fiber_spawn(struct fiber_sched *sched, const char *name, env_fiber_fn *fn, v
 	fiber->id = sched->id_next++;
 	fiber->interrupted = false;
 	fiber->wait_intr = false;
+	fiber->trace = NULL;
 	list_push_back(&sched->all, &fiber->all);
 	sched->count++;
 	fiber_ready(fiber);
@@ -240,6 +242,17 @@ static void fiber_timeout(struct timer *timer)
 	fiber_wake(fiber_of_timer(timer), -NE_TIMEDOUT);
 }
 
+/* The wait is one of a span's (trace.h). Whose span it is may have changed meanwhile, but not ended. */
+static void fiber_leave_traced(struct fiber *fiber)
+{
+	uint64_t begin = fiber->sched->now_ns;
+
+	fiber_leave(fiber);
+	if (fiber->trace != NULL && fiber->trace_wait < TRACE_OFF) {
+		fiber->trace->wait_ns[fiber->trace_wait] += fiber->sched->now_ns - begin;
+	}
+}
+
 int fiber_wait(struct fiber_sched *sched, struct env_waitq *q, uint64_t deadline_ns, unsigned flags)
 {
 	struct fiber *fiber = sched->current;
@@ -257,7 +270,11 @@ int fiber_wait(struct fiber_sched *sched, struct env_waitq *q, uint64_t deadline
 	if (deadline_ns != ENV_FOREVER) {
 		timer_add(&sched->timers, &fiber->timer, deadline_ns, fiber_timeout);
 	}
-	fiber_leave(fiber);
+	if (fiber->trace == NULL) {
+		fiber_leave(fiber);
+	} else {
+		fiber_leave_traced(fiber);
+	}
 	return fiber->wait_result;
 }
 

@@ -50,7 +50,9 @@ struct fiber {
 	bool wait_intr; /* the wait may be interrupted */
 	bool interrupted; /* the mark env_interrupt leaves */
 	bool prepared; /* the stack has its guard */
+	uint8_t trace_wait; /* enum trace_wait: what its waits are for */
 	unsigned slot; /* index in the pool */
+	struct trace_span *trace; /* it works for; NULL: none */
 	unsigned valgrind_id;
 	void *asan_fake_stack;
 	void *tsan_fiber;

@@ -55,6 +55,8 @@ bool fuse_session_uring(const struct fuse_session *s);
 /* The INIT flags agreed on. */
 uint64_t fuse_session_flags(const struct fuse_session *s);
 void fuse_session_counters(const struct fuse_session *s, struct fuse_counters *ret_counters);
+struct metric_batch;
+void fuse_session_metrics(const struct fuse_session *s, struct metric_batch *batch);
 
 /* The supplementary groups of a process as /proc tells; client_options.groups. */
 int fuse_groups_read(void *ctx, int32_t pid, uint32_t *gids, uint32_t cap);

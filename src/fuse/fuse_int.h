@@ -15,7 +15,9 @@
 #include "base/idr.h"
 #include "base/limits.h"
 #include "base/list.h"
+#include "base/metric.h"
 #include "env/posix/posix.h"
+#include "env/trace.h"
 #include "fuse/fuse.h"
 #include "fuse/fuse_init.h"
 #include "fuse/fuse_parse.h"
@@ -55,6 +57,9 @@ struct fuse_req {
 	struct list intr_link; /* s->interrupted */
 	uint64_t intr_since_ns; /* when its INTERRUPT came */
 	uint64_t begin_ns; /* of a ring request: when its service began */
+	uint64_t start_ns; /* when it was read */
+	struct trace_span span; /* filled once a fiber serves it */
+	bool traced;
 	struct fuse_raw raw;
 	struct fuse_msg msg;
 	void *in_buf; /* of the pool: what does not fit `in` */
@@ -125,6 +130,7 @@ struct fuse_session {
 	struct idr handles; /* struct fuse_handle */
 	struct fuse_uring *uring;
 	struct fuse_counters counters;
+	struct metric_hist latency[FUSE_OPCODES]; /* of answered requests */
 };
 
 /* Serves one request: 0 with ret_data and ret_len set, FUSE_NO_ANSWER, or a negative NE_* code. */

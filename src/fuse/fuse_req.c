@@ -72,6 +72,32 @@ static bool error_is_common(int error)
 	return error == 0 || error == -NE_NOENT || error == -NE_NODATA || error == -NE_NOSYS;
 }
 
+/* Counts it, and keeps its span if that is wanted. */
+static void req_count(struct fuse_req *req, int error)
+{
+	struct fuse_session *s = req->s;
+	uint64_t now;
+
+	if (!req->traced) {
+		return; /* never served: refused, or interrupted in the queue */
+	}
+	trace_end(s->env);
+	if (req->msg.head.opcode >= FUSE_OPCODES) {
+		return;
+	}
+	now = env_clock(s->env);
+	metric_hist_add(&s->latency[req->msg.head.opcode], now - req->start_ns);
+	if (unlikely(trace_wanted(s->env, req->span.id, now - req->start_ns))) {
+		struct trace_record what = {.kind = TRACE_FUSE,
+			.op = (uint16_t)req->msg.head.opcode,
+			.status = error,
+			.bytes = u64_max(req->ret_len, req->msg.head.len),
+			.pid = req->msg.head.pid};
+
+		trace_keep(s->env, &req->span, now, &what);
+	}
+}
+
 void fuse_req_answer(struct fuse_req *req, int error)
 {
 	struct fuse_session *s = req->s;
@@ -87,6 +113,7 @@ void fuse_req_answer(struct fuse_req *req, int error)
 		req->ret_len = 0;
 	}
 	sys_errno = req->ret_errno != 0 ? req->ret_errno : ne_errno(error);
+	req_count(req, error);
 	fuse_intr_forget(req);
 	hmap_remove(&s->by_unique, &req->node);
 	req->fiber = NULL;
@@ -108,6 +135,9 @@ static void req_serve(struct fuse_req *req)
 	env_interrupt_clear(s->env);
 	req->state = FUSE_REQ_SERVED;
 	req->fiber = env_self(s->env);
+	req->traced = true;
+	trace_id_new(s->env, req->span.id);
+	trace_begin(s->env, &req->span, req->start_ns);
 	rc = fuse_msg_parse(&req->raw, ext, &req->msg);
 	if (rc == -NE_BADMSG) {
 		s->counters.malformed++;
@@ -160,6 +190,7 @@ void fuse_req_start(struct fuse_req *req)
 
 	memcpy(&head, req->raw.head, sizeof(head));
 	req->unique = head.unique;
+	req->start_ns = env_now(s->env);
 	req->state = FUSE_REQ_QUEUED;
 	hmap_insert(&s->by_unique, &req->node, hash_mix2(req->unique, 0));
 	s->counters.requests++;

@@ -185,6 +185,7 @@ static bool word_flag(struct mount_opts *o, const char *word)
 		{"no_uring", &o->no_uring, true},
 		{"foreground", &o->foreground, true},
 		{"noatime", &o->noatime, true},
+		{"monitor_open", &o->monitor_open, true},
 	};
 	struct {
 		const char *word;
@@ -216,6 +217,20 @@ static bool word_flag(struct mount_opts *o, const char *word)
 	return false;
 }
 
+static int word_monitor(struct mount_opts *o, const char *name, const char *value)
+{
+	if (strcmp(name, "monitor") == 0) {
+		return set_path(value, o->monitor_path, sizeof(o->monitor_path));
+	}
+	if (strcmp(name, "monitor_listen") == 0) {
+		return set_path(value, o->monitor_listen, sizeof(o->monitor_listen));
+	}
+	if (strcmp(name, "monitor_token") == 0) {
+		return set_path(value, o->monitor_token, sizeof(o->monitor_token));
+	}
+	return -NE_NODATA;
+}
+
 /* 0, -NE_INVAL (bad value), or -NE_NODATA (no such option). */
 static int word_value(struct mount_opts *o, const char *name, const char *value)
 {
@@ -230,6 +245,15 @@ static int word_value(struct mount_opts *o, const char *name, const char *value)
 	}
 	if (strcmp(name, "log_level") == 0) {
 		return value != NULL ? log_level_parse(value, &o->log_level) : -NE_INVAL;
+	}
+	if (strncmp(name, "monitor", 7) == 0) {
+		return word_monitor(o, name, value);
+	}
+	if (strcmp(name, "log_format") == 0) {
+		bool json = value != NULL && strcmp(value, "json") == 0;
+
+		o->log_json = json;
+		return json || (value != NULL && strcmp(value, "text") == 0) ? 0 : -NE_INVAL;
 	}
 	if (strcmp(name, "patience") == 0) {
 		return set_number(value, 1000000000, 10, &o->patience_s);

@@ -31,6 +31,11 @@ struct mount_opts {
 	char key_path[LIM_PATH_MAX];
 	char log_path[LIM_PATH_MAX]; /* "": stderr in the foreground, else syslog; "syslog" */
 	enum log_level log_level;
+	bool log_json;
+	char monitor_path[LIM_PATH_MAX]; /* "": the usual place; "none" */
+	char monitor_listen[LIM_ADDR_LEN_MAX + 1]; /* "ADDRESS:PORT", "" none */
+	char monitor_token[LIM_PATH_MAX];
+	bool monitor_open;
 	uint64_t patience_s; /* 0: for ever */
 	uint64_t mount_patience_s;
 	uint64_t init_mask; /* INIT features allowed (for tests); 0: all */

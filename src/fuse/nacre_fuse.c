@@ -24,7 +24,9 @@
 #include "fuse/fuse.h"
 #include "fuse/mount_opts.h"
 #include "fuse/mount_sys.h"
+#include "fuse/fuse_parse.h"
 #include "fuse/mount_syslog.h"
+#include "monitor/monitor.h"
 
 #ifndef NACRE_VERSION
 #define NACRE_VERSION "unknown"
@@ -38,6 +40,9 @@
 #define KEY_BYTES 4096
 #define DETACH_WAIT_NS (10 * NS_PER_S)
 #define READY_WAIT_NS (10 * NS_PER_S)
+/* Lines of one kind that are logged within a window; more are counted. */
+#define LOG_BURST 20
+#define LOG_WINDOW_NS (10 * NS_PER_S)
 /* Taking leave of servers that do not answer: longer than client_free's own patience. */
 #define END_WAIT_NS (15 * NS_PER_S)
 /* Less likely to be killed for memory than what it serves; 0 is usual, -1000 never. */
@@ -49,6 +54,8 @@ struct daemon {
 	struct env *env;
 	struct client *client;
 	struct fuse_session *session;
+	struct monitor *monitor;
+	struct monitor_config monitor_config;
 	int channel; /* /dev/fuse, -1 */
 	int signals; /* signalfd */
 	bool detached;
@@ -128,9 +135,11 @@ static void log_path_absolute(struct mount_opts *o)
 	}
 }
 
+/* Also at SIGHUP, which must not undo levels that were set at run time. */
 static int log_start(const struct mount_opts *o)
 {
-	log_level_set(o->log_level);
+	log_json_set(o->log_json);
+	log_limit_set(LOG_BURST, LOG_WINDOW_NS);
 	if (o->log_path[0] != '\0' && strcmp(o->log_path, "syslog") != 0) {
 		return log_file_open(o->log_path);
 	}
@@ -332,10 +341,67 @@ static int session_start(void)
 	return rc;
 }
 
+/* ---- the monitor ---- */
+
+static void collect(_unused_ void *ctx, struct metric_batch *batch)
+{
+	reactor_metrics(the.reactor, "0", batch);
+	client_metrics(the.client, batch);
+	if (the.session != NULL) {
+		fuse_session_metrics(the.session, batch);
+	}
+}
+
+/* Without a word in the options the socket is where tools look for it, and a mount works without one. */
+static int monitor_begin(void)
+{
+	struct monitor_config *c = &the.monitor_config;
+	struct monitor_options o = {.env = the.env,
+		.config = c,
+		.daemon = "nacre-fuse",
+		.fsname = the.opts.fsname,
+		.fuse_op = fuse_op_name,
+		.collect = collect};
+	bool given = the.opts.monitor_path[0] != '\0' || the.opts.monitor_listen[0] != '\0';
+	const char *wrong = NULL;
+	int rc;
+
+	if (the.opts.monitor_path[0] == '\0') {
+		monitor_path_of_mount(the.opts.target, geteuid(), c->socket);
+		(void)!monitor_dir_make(c->socket); /* what is wrong, the socket will tell */
+	} else if (strcmp(the.opts.monitor_path, "none") != 0) {
+		(void)snprintf(c->socket, sizeof(c->socket), "%s", the.opts.monitor_path);
+	}
+	if (the.opts.monitor_listen[0] != '\0') {
+		(void)snprintf(c->listen, sizeof(c->listen), "tcp:%.240s", the.opts.monitor_listen);
+		(void)snprintf(c->token_file, sizeof(c->token_file), "%s", the.opts.monitor_token);
+		c->open = the.opts.monitor_open;
+		wrong = monitor_listen_check(c->listen, c->open);
+	}
+	if (wrong != NULL) {
+		(void)snprintf(
+			the.why, sizeof(the.why), "monitor_listen: %.200s %s", c->listen, wrong);
+		return -NE_INVAL;
+	}
+	rc = monitor_start(&o, the.why, sizeof(the.why), &the.monitor);
+	if (rc < 0 && !given) {
+		log_info("fuse", "%s: no metrics", the.why);
+		the.why[0] = '\0';
+		return 0;
+	}
+	if (rc == 0 && monitor_addr(the.monitor)[0] != '\0') {
+		log_info("fuse", "metrics on %s", monitor_addr(the.monitor));
+	}
+	return rc;
+}
+
 static int mount_start(void)
 {
 	int rc = client_start();
 
+	if (rc == 0) {
+		rc = monitor_begin();
+	}
 	if (rc == 0) {
 		rc = mount_do(&the.opts, &the.channel, the.why);
 	}
@@ -382,6 +448,7 @@ static void mount_end(void)
 	if (the.session != NULL) {
 		fuse_session_stop(the.session);
 	}
+	monitor_stop(TAKE_PTR(the.monitor));
 	if (the.channel >= 0) {
 		(void)close(the.channel);
 	}
@@ -470,6 +537,7 @@ int main(int argc, char **argv)
 		return fail(EXIT_MOUNT, the.why);
 	}
 	log_path_absolute(&the.opts);
+	log_level_set(the.opts.log_level);
 	if (log_start(&the.opts) < 0) {
 		(void)snprintf(the.why, sizeof(the.why), "the log file cannot be opened: %.300s",
 			the.opts.log_path);

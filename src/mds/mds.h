@@ -154,6 +154,8 @@ struct mds_status {
 
 void mds_space_get(struct mds *mds, struct mds_space *ret_space);
 void mds_status_get(struct mds *mds, struct mds_status *ret_status);
+struct metric_batch;
+void mds_metrics(struct mds *mds, struct metric_batch *batch);
 struct state *mds_state(struct mds *mds);
 /* A newer cluster map: OSTs, their addresses and states, pools. Copies what it needs. -NE_NOMEM (nothing
  * changed), -NE_BADMSG. */

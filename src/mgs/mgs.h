@@ -34,5 +34,7 @@ _yields_ void mgs_stop(struct mgs *mgs);
 /* The codec of the value a key of the state store has, for showing it; NULL: raw bytes. */
 const struct wire_codec *mgs_key_codec(const void *key, uint32_t len);
 uint32_t mgs_map_version(const struct mgs *mgs);
+struct metric_batch;
+void mgs_metrics(struct mgs *mgs, struct metric_batch *batch);
 
 #endif

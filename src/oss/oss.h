@@ -52,6 +52,8 @@ struct oss_status {
 };
 
 _yields_ _check_ int oss_status_get(struct oss *oss, struct oss_status *ret_status);
+struct metric_batch;
+_yields_ void oss_metrics(struct oss *oss, struct metric_batch *batch);
 
 /* The codec of the value a key of the state store has, for showing it; NULL: raw bytes. */
 const struct wire_codec *oss_key_codec(const void *key, uint32_t len);

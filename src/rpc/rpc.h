@@ -25,6 +25,7 @@
 #include "base/bufpool.h"
 #include "base/limits.h"
 #include "base/list.h"
+#include "base/metric.h"
 #include "base/uuid.h"
 #include "env/env.h"
 #include "wire/header.h"
@@ -76,17 +77,11 @@ _yields_ _check_ int rpc_server_key_load(
 
 /* ---- counters per operation, in clients and services ---- */
 
-#define RPC_HIST_BUCKETS 28
-
 struct rpc_op_stats {
 	uint16_t op;
-	uint64_t count;
 	uint64_t errors; /* status not 0 */
-	uint64_t latency_ns_sum;
-	uint64_t latency_ns_max;
 	uint64_t bulk_bytes; /* both directions */
-	uint64_t hist
-		[RPC_HIST_BUCKETS]; /* bucket i: latency < 1 us << i; the last: all longer ones */
+	struct metric_hist latency; /* its count is that of the calls or requests */
 };
 
 struct rpc_stats;
@@ -388,6 +383,10 @@ struct rpc_server_stats {
 };
 
 void rpc_server_stats(const struct rpc_server *server, struct rpc_server_stats *ret_stats);
+/* What the monitor shows; they do not yield. */
+void rpc_server_metrics(const struct rpc_server *server, struct metric_batch *batch);
+void rpc_service_metrics(const struct rpc_service *service, struct metric_batch *batch);
+void rpc_client_metrics(const struct rpc_client *client, struct metric_batch *batch);
 
 struct rpc_service_opts {
 	const char *target; /* "OST0000"; unique in the server */

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/crc32c.h"
+#include "env/trace.h"
 
 static enum flow flow_of(const struct rpc_call *call, const struct wire_op *op)
 {
@@ -67,6 +68,17 @@ static int call_prepare(
 	return 0;
 }
 
+/* The call belongs to the request its fiber works for, unless its caller says otherwise. */
+static void call_trace(struct env *env, struct rpc_call *call)
+{
+	static const uint8_t none[sizeof(call->trace)];
+	const uint8_t *id = trace_id_current(env);
+
+	if (id != NULL && memcmp(call->trace, none, sizeof(none)) == 0) {
+		memcpy(call->trace, id, sizeof(call->trace));
+	}
+}
+
 void rpc_call_start(struct rpc_session *s, struct rpc_call *call)
 {
 	struct rpc_pending *p = NULL;
@@ -81,6 +93,7 @@ void rpc_call_start(struct rpc_session *s, struct rpc_call *call)
 	call->map_version = 0;
 	call->bulk_in_len = 0;
 	s->calls++;
+	call_trace(s->client->env, call);
 	rc = call_prepare(s->client, call, &p);
 	if (rc == 0 && (call->flags & RPC_CALL_RECOVERY) != 0 &&
 		s->state != RPC_SESSION_RECOVERING && s->state != RPC_SESSION_READY) {
@@ -301,18 +314,42 @@ static void call_wait(struct rpc_call *call)
 	}
 }
 
+static void call_keep(
+	struct rpc_session *s, const struct rpc_call *call, uint64_t now, uint64_t bytes)
+{
+	struct trace_span span = {.start_ns = call->start_ns};
+	struct trace_record what = {.kind = TRACE_CALL,
+		.op = call->op,
+		.status = call->status,
+		.bytes = bytes,
+		.xid = call->pending != NULL ? call->pending->xid : 0};
+
+	memcpy(span.id, call->trace, sizeof(span.id));
+	span.wait_ns[TRACE_NET] = now - call->start_ns;
+	memcpy(what.target, s->target, sizeof(what.target));
+	trace_keep(s->client->env, &span, now, &what);
+}
+
 int rpc_call_wait(struct rpc_call *call)
 {
 	struct rpc_session *s = call->session;
+	enum trace_wait before;
+	uint64_t bytes;
 	uint64_t now;
 
 	ASSERT(s != NULL && s->calls > 0);
+	before = trace_wait_set(s->client->env, TRACE_NET);
 	call_wait(call);
+	(void)trace_wait_set(s->client->env, before);
 	s->calls--;
 	call->session = NULL;
 	now = env_now(s->client->env);
+	bytes = call->bulk_in_len + rpc_iov_len(call->bulk_out, call->bulk_out_count);
 	rpc_stats_add(s->client->stats, wire_op_find(call->op), call->status, now - call->start_ns,
-		call->bulk_in_len + rpc_iov_len(call->bulk_out, call->bulk_out_count));
+		bytes);
+	if (unlikely(trace_wanted(s->client->env, call->trace, now - call->start_ns))) {
+		call_keep(s, call, now, bytes);
+	}
 	return call->status;
 }
 

@@ -178,19 +178,12 @@ void rpc_stats_add(struct rpc_stats *stats, const struct wire_op *op, int status
 {
 	size_t i = (size_t)(op - wire_registry_wire.ops);
 	struct rpc_op_stats *s;
-	unsigned bucket = 0;
 
 	ASSERT(i < stats->count);
 	s = &stats->ops[i];
-	while (bucket < RPC_HIST_BUCKETS - 1 && latency_ns >= NS_PER_US << bucket) {
-		bucket++;
-	}
-	s->count++;
 	s->errors += status != 0;
-	s->latency_ns_sum += latency_ns;
-	s->latency_ns_max = u64_max(s->latency_ns_max, latency_ns);
 	s->bulk_bytes += bulk_bytes;
-	s->hist[bucket]++;
+	metric_hist_add(&s->latency, latency_ns);
 }
 
 const struct rpc_op_stats *rpc_stats_next(const struct rpc_stats *stats, unsigned *pos)
@@ -198,7 +191,7 @@ const struct rpc_op_stats *rpc_stats_next(const struct rpc_stats *stats, unsigne
 	while (*pos < stats->count) {
 		const struct rpc_op_stats *s = &stats->ops[(*pos)++];
 
-		if (s->count > 0) {
+		if (s->latency.count > 0) {
 			return s;
 		}
 	}

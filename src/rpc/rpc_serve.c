@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "env/trace.h"
 
 /* ---- letting go ---- */
 
@@ -176,6 +177,26 @@ static void answer_remember(struct rpc_req *req, int status)
 	req->slot = NULL;
 }
 
+/* Counts it, and keeps its span if that is wanted. The clock is read anew: work in this turn counts. */
+static void answer_count(struct rpc_req *req, int status, uint64_t bulk)
+{
+	struct env *env = req->server->env;
+	struct rpc_service *service = req->pub.exp->service;
+	uint64_t now = env_clock(env);
+
+	rpc_stats_add(service->stats, req->pub.op, status, now - req->start_ns, bulk);
+	if (req->traced && unlikely(trace_wanted(env, req->span.id, now - req->start_ns))) {
+		struct trace_record what = {.kind = TRACE_SERVE,
+			.op = req->pub.op->op,
+			.status = status,
+			.bytes = bulk,
+			.xid = req->header.xid};
+
+		memcpy(what.target, service->target, sizeof(what.target));
+		trace_keep(env, &req->span, now, &what);
+	}
+}
+
 void serve_answer(struct rpc_req *req, int status)
 {
 	uint32_t sequence = req->header.sequence;
@@ -198,8 +219,7 @@ void serve_answer(struct rpc_req *req, int status)
 		sequence--; /* it did not use its slot */
 	}
 	if (req->pub.exp != NULL) {
-		rpc_stats_add(req->pub.exp->service->stats, req->pub.op, status,
-			env_now(req->server->env) - req->start_ns, bulk);
+		answer_count(req, status, bulk);
 	}
 	answer_header(req, status, sequence);
 	req_leave(req);
@@ -301,7 +321,11 @@ static void worker_fiber(void *arg)
 
 		req->state = REQ_RUNNING;
 		req->fiber = env_self(server->env);
+		memcpy(req->span.id, req->header.trace, sizeof(req->span.id));
+		req->traced = true;
+		trace_begin(server->env, &req->span, req->start_ns);
 		rc = run_one(req);
+		trace_end(server->env);
 		ASSERT(rc <= 0);
 		req->fiber = NULL;
 		env_interrupt_clear(server->env);

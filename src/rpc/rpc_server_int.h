@@ -17,6 +17,7 @@
 #define NACRE_RPC_RPC_SERVER_INT_H
 
 #include "base/hmap.h"
+#include "env/trace.h"
 #include "rpc/rpc_int.h"
 
 /* Connections of one peer at a time: control and bulk of a few reactors, and their dying predecessors. */
@@ -197,6 +198,8 @@ struct rpc_req {
 	bool counted; /* in conn->requests */
 	bool parked; /* it has a ticket: answer QUEUED */
 	bool replied;
+	bool traced; /* span is filled */
+	struct trace_span span;
 	uint64_t transno;
 	uint64_t retry_after_ns;
 	uint64_t start_ns;

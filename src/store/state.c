@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "env/trace.h"
 #include "store/state_int.h"
 
 _Static_assert(STATE_LSN_SHIFT == WAL_LSN_SHIFT, "one lsn");
@@ -246,12 +247,18 @@ void state_close(struct state *st)
 
 void state_wait_written(struct state *st, uint64_t lsn)
 {
+	enum trace_wait before = trace_wait_set(st->env, TRACE_LOG);
+
 	wal_wait_written(st->wal, lsn);
+	(void)trace_wait_set(st->env, before);
 }
 
 void state_wait_durable(struct state *st, uint64_t lsn)
 {
+	enum trace_wait before = trace_wait_set(st->env, TRACE_LOG);
+
 	wal_wait_durable(st->wal, lsn);
+	(void)trace_wait_set(st->env, before);
 }
 
 uint64_t state_committed_lsn(const struct state *st)

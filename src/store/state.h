@@ -219,6 +219,9 @@ struct state_stats {
 };
 
 void state_stats_get(const struct state *st, struct state_stats *ret_stats);
+struct metric_batch;
+/* The same and the log's, for the monitor. */
+void state_metrics(const struct state *st, const char *target, struct metric_batch *batch);
 
 /* ---- reading a stopped (or running) store from outside, for `nacre inspect` ---- */
 

@@ -10,6 +10,7 @@
  */
 #include <stdlib.h>
 
+#include "env/trace.h"
 #include "store/kv_int.h"
 #include "store/state_int.h"
 
@@ -241,7 +242,7 @@ static void fetch_lead(struct state_fetch *f)
 	fetch_finish(f);
 }
 
-int state_prefetch(struct state_txn *txn)
+static int prefetch(struct state_txn *txn)
 {
 	struct state *st = txn->st;
 	bool lead = st->fetch_next == NULL;
@@ -267,6 +268,16 @@ int state_prefetch(struct state_txn *txn)
 	}
 	err = err != 0 ? err : f->err;
 	fetch_unref(f);
+	return err;
+}
+
+int state_prefetch(struct state_txn *txn)
+{
+	struct env *env = txn->st->env;
+	enum trace_wait before = trace_wait_set(env, TRACE_FETCH);
+	int err = prefetch(txn);
+
+	(void)trace_wait_set(env, before);
 	return err;
 }
 

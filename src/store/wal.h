@@ -19,6 +19,7 @@
 #define NACRE_STORE_WAL_H
 
 #include "base/base.h"
+#include "base/metric.h"
 #include "env/env.h"
 
 #define WAL_LSN_SHIFT 40
@@ -92,6 +93,7 @@ struct wal_stats {
 	uint64_t segments_ready; /* made ahead */
 	uint64_t disk_bytes; /* of all files */
 	bool nospc; /* the last attempt to make a segment found no space */
+	struct metric_hist sync; /* durations of fdatasync */
 };
 
 void wal_stats_get(const struct wal *wal, struct wal_stats *ret_stats);

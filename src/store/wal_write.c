@@ -224,6 +224,7 @@ static void syncer_sync(struct wal *wal)
 		wal_fail(wal, "fdatasync", wal->cur->number, err);
 	}
 	wal->stats.fsyncs++;
+	metric_hist_add(&wal->stats.sync, env_now(wal->env) - wal->unsynced_since);
 	ASSERT(target >= wal->durable);
 	wal->durable = target;
 	env_wake_all(wal->env, &wal->durable_q);

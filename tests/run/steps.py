@@ -78,6 +78,7 @@ STEPS = (
     mounts("survival", 420),
     mounts("costs", 600),
     mounts("benches", 300),
+    mounts("metrics", 180, ALWAYS),
     mounts("faults", 420),
     mounts("waiting", 400),
     mounts("powerloss", 420),

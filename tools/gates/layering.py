@@ -15,7 +15,7 @@ LAYERS = {
     "env": 1, "wire": 1,
     "rpc": 2, "store": 2, "layout": 2,
     "mgs": 3, "mds": 3, "oss": 3, "client": 3, "tier": 3,
-    "fuse": 4, "preload": 4, "manager": 4, "k8s": 4, "cli": 4, "daemon": 4,
+    "fuse": 4, "preload": 4, "manager": 4, "k8s": 4, "cli": 4, "daemon": 4, "monitor": 4,
 }
 # They compute or talk through env; the operating system is not their business.
 PURE = ("rpc", "store", "layout", "mgs", "mds", "oss", "client", "tier")

@@ -237,7 +237,9 @@ static void reactor_hot_learn(struct reactor *r)
 	}
 }
 
-static bool reactor_poll(struct reactor *r, uint64_t begin_ns, uint64_t budget_ns)
+/* *ret_end_ns: when the budget was used up; untouched if an event came first. */
+static bool reactor_poll(
+	struct reactor *r, uint64_t begin_ns, uint64_t budget_ns, uint64_t *ret_end_ns)
 {
 	uint64_t last = begin_ns;
 
@@ -259,10 +261,25 @@ static bool reactor_poll(struct reactor *r, uint64_t begin_ns, uint64_t budget_n
 			stat_add(&r->stats.spins_crowded, 1);
 		}
 		if (now - begin_ns >= budget_ns) {
+			*ret_end_ns = now;
 			return false;
 		}
 		last = now;
 	}
+}
+
+/* Accounts for what lies between the last wait's end and this one's, out of times that were read anyway. */
+static void reactor_time(struct reactor *r, uint64_t begin_ns, uint64_t asleep_ns)
+{
+	uint64_t end = r->polled_at;
+
+	if (asleep_ns == 0) {
+		asleep_ns = end;
+	}
+	stat_add(&r->stats.busy_ns, r->waited_at == 0 ? 0 : begin_ns - r->waited_at);
+	stat_add(&r->stats.polling_ns, asleep_ns - begin_ns);
+	stat_add(&r->stats.idle_ns, end - asleep_ns);
+	r->waited_at = end;
 }
 
 /* Returns true if an event ended the sleep, false if the deadline did. */
@@ -298,6 +315,7 @@ void reactor_events(struct reactor *r, bool wait)
 {
 	uint64_t deadline = fiber_deadline_next(&r->env.sched);
 	uint64_t begin;
+	uint64_t asleep; /* when polling gave way to sleep; 0: an event came before */
 	uint64_t budget;
 	bool polled;
 	bool event;
@@ -314,12 +332,14 @@ void reactor_events(struct reactor *r, bool wait)
 	}
 	budget = u64_min(spin_budget(&r->spin, begin), deadline - begin);
 	polled = budget > 0;
-	event = polled && reactor_poll(r, begin, budget);
+	asleep = polled ? 0 : begin;
+	event = polled && reactor_poll(r, begin, budget, &asleep);
 	if (!event) {
 		event = reactor_sleep(r, deadline);
 	}
 	/* Everything was just asked: the turn that follows need not ask again. */
 	r->polled_at = sys_clock(CLOCK_MONOTONIC);
+	reactor_time(r, begin, asleep);
 	spin_learn(&r->spin, polled, event, r->polled_at - begin);
 }
 

@@ -10,6 +10,11 @@
 #include "env/posix/posix_int.h"
 #include "env/posix/sys.h"
 
+static uint64_t posix_clock(_unused_ struct env *env)
+{
+	return sys_clock(CLOCK_MONOTONIC);
+}
+
 static uint64_t posix_boottime(_unused_ struct env *env)
 {
 	return sys_clock(CLOCK_BOOTTIME);
@@ -82,6 +87,7 @@ int posix_call_soon(struct env *env, void (*fn)(void *arg), void *arg)
 }
 
 const struct env_ops posix_env_ops = {
+	.clock = posix_clock,
 	.boottime = posix_boottime,
 	.realtime = posix_realtime,
 	.random = posix_random,

@@ -82,6 +82,7 @@ struct reactor {
 	bool hot_seen;
 	bool until_stop; /* the driver ends at reactor_stop */
 	uint64_t polled_at; /* when epoll was asked last */
+	uint64_t waited_at; /* when the last wait ended; 0: none yet */
 	struct posix_spin spin;
 	struct reactor_drive drive;
 	struct job_pool jobs[ENV_JOB_KINDS];

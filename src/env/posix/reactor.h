@@ -43,6 +43,9 @@ struct reactor_stats {
 	uint64_t sys_send;
 	uint64_t sys_uring;
 	uint64_t sys_file;
+	uint64_t busy_ns; /* running fibers, up to the last wait */
+	uint64_t polling_ns;
+	uint64_t idle_ns;
 	size_t fibers;
 	size_t stack_used_max;
 };
@@ -70,5 +73,8 @@ _check_ int reactor_call(struct reactor *r, env_fiber_fn *fn, void *arg);
  * deadlines are served between calls, and stays out of the way of callers. Until reactor_stop. */
 _check_ int reactor_tend(struct reactor *r);
 void reactor_stats(const struct reactor *r, struct reactor_stats *ret_stats);
+struct metric_batch;
+/* The same for the monitor; `name` is the label. */
+void reactor_metrics(const struct reactor *r, const char *name, struct metric_batch *batch);
 
 #endif

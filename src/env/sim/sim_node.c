@@ -383,6 +383,11 @@ void sim_node_suspend(struct sim_node *node, enum sim_pause how)
 
 /* ---- the operations that are the node's own ---- */
 
+static uint64_t node_clock(struct env *env)
+{
+	return env_now(env);
+}
+
 static uint64_t node_boottime(struct env *env)
 {
 	return sim_node_boottime(sim_node_of(env));
@@ -413,6 +418,7 @@ _noreturn_ static void node_die(struct env *env, const char *why)
 }
 
 const struct env_ops sim_env_ops = {
+	.clock = node_clock,
 	.boottime = node_boottime,
 	.realtime = node_realtime,
 	.random = node_random,

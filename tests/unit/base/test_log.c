@@ -60,6 +60,114 @@ TEST(levels_and_sink)
 	log_sink_set(NULL, NULL);
 }
 
+/* A module may have a level of its own. */
+TEST(module_levels)
+{
+	static struct seen seen;
+	char module[LOG_MODULE_MAX + 1];
+	enum log_level level;
+
+	log_sink_set(sink, &seen);
+	seen.lines = 0;
+	CHECK_EQ(log_module_level_set("mds", LOG_DEBUG), 0);
+	CHECK_EQ(log_module_level_set("rpc", LOG_ERROR), 0);
+	log_debug("mds", "shown");
+	log_debug("oss", "hidden");
+	log_warn("rpc", "hidden");
+	log_warn("oss", "shown");
+	CHECK_EQ(seen.lines, 2);
+	CHECK_EQ(log_module_level_get("mds"), LOG_DEBUG);
+	CHECK_EQ(log_module_level_get("oss"), LOG_INFO);
+	CHECK(log_module_level_at(0, module, &level));
+	CHECK_STR(module, "mds");
+	CHECK(!log_module_level_at(2, module, &level));
+	log_module_levels_clear();
+	log_debug("mds", "hidden");
+	log_warn("rpc", "shown");
+	CHECK_EQ(seen.lines, 3);
+	CHECK_EQ(log_module_level_set("", LOG_DEBUG), -NE_INVAL);
+	for (unsigned i = 0; i < LOG_MODULES_MAX; i++) {
+		snprintf(module, sizeof(module), "m%u", i);
+		CHECK_EQ(log_module_level_set(module, LOG_DEBUG), 0);
+	}
+	CHECK_EQ(log_module_level_set("more", LOG_DEBUG), -NE_LIMIT);
+	CHECK_EQ(log_module_level_set("m3", LOG_INFO), 0);
+	log_module_levels_clear();
+	log_sink_set(NULL, NULL);
+}
+
+/* Lines of one kind are limited; others are not; what was left out is told. */
+TEST(repeats)
+{
+	static struct seen seen;
+	struct log_stats before;
+	struct log_stats after;
+
+	log_sink_set(sink, &seen);
+	log_stats_get(&before);
+	seen.lines = 0;
+	log_limit_set(5, 3600 * NS_PER_S);
+	for (unsigned i = 0; i < 100; i++) {
+		log_warn("mod", "again %u", i);
+	}
+	CHECK_EQ(seen.lines, 5);
+	log_warn("mod", "something else");
+	CHECK_EQ(seen.lines, 6);
+	log_stats_get(&after);
+	CHECK_EQ(after.suppressed - before.suppressed, 95);
+	CHECK_EQ(after.lines[LOG_WARN] - before.lines[LOG_WARN], 6);
+	/* The window is over: the next line of any kind is preceded by the count. */
+	log_limit_set(5, 0);
+	log_info("mod", "one more");
+	CHECK_EQ(seen.lines, 8);
+	CHECK_STR(seen.line, "one more");
+	log_limit_set(0, 0);
+	for (unsigned i = 0; i < 100; i++) {
+		log_warn("mod", "free %u", i);
+	}
+	CHECK_EQ(seen.lines, 108);
+	log_sink_set(NULL, NULL);
+}
+
+static void line_read(int fd, char *buf, size_t cap)
+{
+	ssize_t n = pread(fd, buf, cap - 1, 0);
+
+	CHECK(n > 0);
+	buf[n] = '\0';
+	CHECK_EQ(ftruncate(fd, 0), 0);
+}
+
+TEST(json)
+{
+	char path[] = "/tmp/nacre-test-log-XXXXXX";
+	int fd = mkstemp(path);
+	static char buf[4096];
+	static char big[2000];
+
+	CHECK(fd >= 0);
+	CHECK_EQ(log_file_open(path), 0);
+	log_json_set(true);
+	log_warn("mod", "name=\"a\\b\" \xc3\xa9 \xff \xe2\x28\xa1");
+	line_read(fd, buf, sizeof(buf));
+	CHECK(strncmp(buf, "{\"time\":\"20", 11) == 0);
+	CHECK(strstr(buf,
+		      "Z\",\"level\":\"warn\",\"module\":\"mod\",\"message\":\"name=\\\"a\\\\b\\\" "
+		      "\xc3\xa9 "
+		      "\\ufffd \\ufffd(\\ufffd\"}\n") != NULL);
+	memset(big, '"', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	log_warn("mod", "%s", big);
+	line_read(fd, buf, sizeof(buf));
+	CHECK_STR(buf + strlen(buf) - 5, "\\\"\"}\n");
+	log_json_set(false);
+	log_warn("mod", "text");
+	line_read(fd, buf, sizeof(buf));
+	CHECK(strstr(buf, "Z WARN mod text\n") != NULL);
+	close(fd);
+	unlink(path);
+}
+
 /* A name from a user cannot forge a line, and a long line is cut visibly. */
 TEST(hostile_text)
 {

@@ -102,3 +102,53 @@ TEST(too_many)
 	CHECK_EQ(parse(text), -NE_CONFIG);
 	CHECK(strstr(why, "more than 64 targets") != NULL);
 }
+
+TEST(monitor)
+{
+	CHECK_EQ(parse(GOOD), 0);
+	CHECK(!config.monitor_given && !config.log_json && config.monitor.socket[0] == '\0');
+	CHECK_EQ(parse(GOOD "log: {format: json}\nmonitor: {socket: /run/m, listen: "
+			    "\"tcp:127.0.0.1:0\", "
+			    "token_file: /etc/t}\n"),
+		0);
+	CHECK(config.monitor_given && config.log_json && !config.monitor.open);
+	CHECK_STR(config.monitor.socket, "/run/m");
+	CHECK_STR(config.monitor.listen, "tcp:127.0.0.1:0");
+	CHECK_STR(config.monitor.token_file, "/etc/t");
+	CHECK_EQ(parse(GOOD "monitor: {socket: none}\n"), 0);
+	CHECK(config.monitor_no_socket);
+	CHECK_EQ(parse(GOOD "monitor: {listen: \"tcp:[::]:1\", token_file: /etc/t, open: true}\n"),
+		0);
+	CHECK_EQ(parse(GOOD "monitor: {listen: \"tcp:[::1]:1\", token_file: /etc/t}\n"), 0);
+}
+
+TEST(monitor_mistakes)
+{
+	static const struct {
+		const char *text;
+		const char *message;
+	} wrong[] = {
+		{"monitor: {sockt: /a}\n", "x.yaml:10:11: unknown key sockt"},
+		{"monitor: {socket: a}\n", "x.yaml:10:19: socket must be an absolute path"},
+		{"monitor: {listen: \"tcp:0.0.0.0:1\", token_file: /t}\n",
+			"x.yaml:10:19: tcp:0.0.0.0:1 is not a loopback"},
+		{"monitor: {listen: \"tcp:[::]:1\", token_file: /t}\n", "is not a loopback"},
+		{"monitor: {listen: \"tcp:localhost:1\", token_file: /t}\n", "is no address"},
+		{"monitor: {listen: \"tcp:127.0.0.1:65536\", token_file: /t}\n", "is no address"},
+		{"monitor: {listen: \"tcp:127.0.0.1:1\"}\n",
+			"x.yaml:10:10: key token_file is missing"},
+		{"monitor: {open: maybe}\n", "open must be true or false"},
+		{"log: {format: xml}\n", "x.yaml:10:15: format must be text or json"},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
+		static char text[4096];
+
+		snprintf(text, sizeof(text), "%s%s", GOOD, wrong[i].text);
+		CHECK_EQ(parse(text), -NE_CONFIG);
+		if (strstr(why, wrong[i].message) == NULL) {
+			fprintf(stderr, "expected \"%s\" in \"%s\"\n", wrong[i].message, why);
+			abort();
+		}
+	}
+}

@@ -13,6 +13,7 @@
 #include <sys/xattr.h>
 
 #include "base/alloc.h"
+#include "base/metric.h"
 #include "base/hash.h"
 #include "base/hmap.h"
 #include "base/list.h"
@@ -870,6 +871,11 @@ int client_statfs(struct client *c, struct client_statfs *ret_statfs)
 		.block_size = 4096,
 		.name_max = LIM_NAME_MAX};
 	return 0;
+}
+
+void client_metrics(const struct client *c, struct metric_batch *batch)
+{
+	metric_add(batch, METRIC_ID_client_open_files, c->counters.open_files, NULL, NULL, NULL);
 }
 
 void client_counters(const struct client *c, struct client_counters *ret)

@@ -138,10 +138,10 @@ static void body_calls(struct fixture *f)
 	st = rpc_stats_next(rpc_client_stats(f->rpc), &pos);
 	CHECK(st != NULL);
 	CHECK_EQ(st->op, W_OP_MGS_MAP);
-	CHECK_EQ(st->count, 1);
+	CHECK_EQ((int64_t)st->latency.count, 1);
 	st = rpc_stats_next(rpc_client_stats(f->rpc), &pos);
 	CHECK_EQ(st->op, W_OP_MGS_PARAM);
-	CHECK_EQ(st->count, 101);
+	CHECK_EQ((int64_t)st->latency.count, 101);
 	CHECK_EQ(st->errors, 1);
 }
 
