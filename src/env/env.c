@@ -259,9 +259,11 @@ int env_pread_cached(struct env_file *f, void *buf, size_t len, uint64_t off, si
 
 int env_pread_direct(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len)
 {
+	struct disk_time d = disk_begin(f->env);
+
 	ASSERT(ret_len != NULL);
 	ASSERT(((uintptr_t)buf | len | off) % 4096 == 0);
-	return f->env->ops->pread_direct(f, buf, len, off, ret_len);
+	return disk_end(&d, f->env->ops->pread_direct(f, buf, len, off, ret_len));
 }
 
 int env_pwrite(struct env_file *f, const struct iovec *iov, unsigned iov_count, uint64_t off)

@@ -68,6 +68,7 @@ STEPS = (
     build("rel", 600, ALWAYS),
     gate("headers-alone", needs=("build-rel",)),
     gate("syscalls", needs=("build-rel",)),
+    gate("manuals", needs=("build-rel",)),
     unit("rel", 600, suites=ALWAYS),
     mounts("smoke", 90, ALWAYS),
     mounts("basics", 300),

@@ -2,7 +2,7 @@
 # help: install what ./dev build rel made (default /usr/local, mount.nacre into /sbin)
 # usage: ./dev install [--prefix DIR]
 #
-# Puts programs, libraries and headers below DIR (default /usr/local), and a link /sbin/mount.nacre, which is
+# Puts programs, libraries, headers, manual pages and completion for bash below DIR (default /usr/local), and a link /sbin/mount.nacre, which is
 # where mount(8) looks. DESTDIR is honoured. Without the right to write /sbin the link is left out, with a line
 # that says so.
 set -euo pipefail
@@ -17,6 +17,12 @@ tree_copy() {
 		mv -f "$dest/$file.new" "$dest/$file"
 		echo "install: $dest/$file"
 	done < <(cd build/stage/usr/local && find . \( -type f -o -type l \) -printf '%P\0')
+}
+
+# Manual pages and completion are made out of what the programs say of themselves.
+manuals_install() {
+	local share=$1/share
+	/usr/bin/python3 -B tools/man/manpages.py --bin build/bin --out "$share" | sed 's/^/install: /'
 }
 
 helper_link() {
@@ -55,6 +61,7 @@ main() {
 	bash tools/dev/build.sh rel
 	[ -d build/stage/usr/local ] || die "install: the build installs nothing"
 	tree_copy "${DESTDIR:-}$prefix"
+	manuals_install "${DESTDIR:-}$prefix"
 	helper_link "$prefix"
 	if [ -z "${DESTDIR:-}" ] && [ "$(id -u)" = 0 ]; then
 		ldconfig
