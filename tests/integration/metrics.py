@@ -291,4 +291,104 @@ def logs(t):
     del mount
 
 
+@lib.test(limit_s=60, suites=ALL)
+def top(t):
+    """nacre top shows every target and mount, with the rates of what runs; by directory, by mount point, by socket."""
+    one, mount = cluster.started(t, osts=2)
+
+    def work():
+        end = time.monotonic() + 30
+        number = 0
+        while time.monotonic() < end:
+            with open(mount / ("f%d" % number), "w", encoding="utf-8") as file:
+                file.write("x" * 1000)
+            number += 1
+
+    job = t.spawn(work)
+    for where in (one.dir, mount.point):
+        lines = t.out("nacre", "top", where, "--count", "2", "--interval", "0.5", "--json").strip().split("\n")
+        t.equal(len(lines), 2, "objects for two intervals")
+        shown = json.loads(lines[1])
+        rows = {row["name"]: row for row in shown["rows"]}
+        t.equal(sorted(rows), ["MDT0000", "MGT0000", "OST0000", "OST0001", "mount " + mount.point], "rows of " + where)
+        t.equal(shown["silent"], [], "daemons that do not answer")
+        for name in ("MDT0000", "mount " + mount.point):
+            latency = rows[name]["latency"]
+            t.check(rows[name]["ops_per_s"] > 10, "%s does only %s", name, rows[name])
+            t.check(0 < latency["p50_us"] <= latency["p99_us"] < 1e7, "latencies of %s: %s", name, latency)
+        t.check(rows["MDT0000"]["log_bytes_per_s"] > 0 and rows["MDT0000"]["inodes_used"] > 10, "the MDT: %s", rows["MDT0000"])
+        creates = [o for o in shown["operations"] if (o["who"], o["op"]) == ("MDT0000", "mds_create")]
+        t.check(creates and creates[0]["ops_per_s"] > 3, "creates: %s", creates)
+    text = t.out("nacre", "top", one.file("run/mds.monitor"), "--count", "1", "--interval", "0.2")
+    t.check("MDT0000" in text and "\x1b" not in text and "p99" in text, "text in a pipe")
+    job.signal(signal.SIGKILL)
+    one.kill("ost0001")
+    lines = t.out("nacre", "top", one.dir, "--count", "1", "--interval", "0.2", "--json")
+    t.check(json.loads(lines)["silent"] == ["ost0001"], "a dead daemon is not told of: %s", lines)
+    one.up()
+    t.refused("nacre", "top", t.dir, holds="no file system was made here")
+    t.equal(t.run("nacre", "top", one.dir, "--interval", "0", check=False).returncode, 2, "exit status of wrong usage")
+
+
+def hops(node):
+    yield node
+    for child in node["children"]:
+        yield from hops(child)
+
+
+@lib.test(limit_s=60, suites=ALL)
+def trace(t):
+    """A traced command's requests are shown hop by hop: mount, MDT, OST; a server that is stopped is where the time went."""
+    one, mount = cluster.started(t, osts=1)
+    with open(mount / "file", "wb") as file:
+        file.write(b"x" * 100000)
+    words = ["nacre", "trace", mount.point, "--json", "--slowest", "100", "--"]
+    lines = t.out(*words, "dd", "if=" + (mount / "file"), "of=/dev/null", "bs=64k", "status=none")
+    found = json.loads(lines)
+    reads = [trace for trace in found if trace["op"] == "READ"]
+    t.check(reads, "no READ was kept: %s", [trace["op"] for trace in found])
+    chain = [(hop["kind"], hop["op"], hop["target"]) for hop in hops(reads[0])]
+    for hop in (("fuse", "READ", ""), ("call", "ost_read", "OST0000"), ("serve", "ost_read", "OST0000")):
+        t.check(hop in chain, "%s is not in %s", hop, chain)
+    for trace_ in found:
+        for hop in hops(trace_):
+            waits = sum(hop["wait_ns"].values())
+            t.check(0 <= hop["work_ns"] <= hop["duration_ns"], "work of %s", hop)
+            t.check(waits <= hop["duration_ns"] * 1.5 + 1e6, "waits of %s", hop)
+        for call in (hop for hop in hops(trace_) if hop["kind"] == "call" and hop["children"]):
+            t.check(call["children"][0]["duration_ns"] <= call["duration_ns"] + 1e6, "the server took longer: %s", call)
+    # The MDT stands still for a while: that is the slowest request now, and its time was the network's.
+    pid = one.pids()["mds"]
+    os.kill(pid, signal.SIGSTOP)
+    timer = threading.Timer(0.3, os.kill, (pid, signal.SIGCONT))
+    timer.start()
+    os.stat(mount / "file")
+    timer.join()
+    slowest = json.loads(t.out("nacre", "trace", one.dir, "--slowest", "1", "--json"))[0]
+    t.check(slowest["duration_ns"] > 0.25e9 and slowest["wait_ns"]["net"] > 0.25e9, "the slowest is %s", slowest)
+    text = t.out("nacre", "trace", one.dir, slowest["id"])
+    t.check(re.search(r"^ +\d+ us +-> MDT0000 mds_", text, re.M) and slowest["id"] in text, "text of one request")
+    t.refused("nacre", "trace", one.dir, "0" * 31 + "f", holds="no daemon of this host has kept")
+    t.equal(t.run("nacre", "trace", "--slowest", "x", check=False).returncode, 2, "exit status of wrong usage")
+
+
+@lib.test(limit_s=30)
+def log_level(t):
+    """nacre log-level shows and changes levels, of all daemons or one, for all modules or one."""
+    one, mount = cluster.started(t, osts=1)
+    names = ["mds", "ost0000", "mount " + mount.point]
+    shown = json.loads(t.out("nacre", "log-level", one.dir, "--json"))
+    t.equal(shown, {name: {"level": "info", "modules": {}} for name in names}, "levels at the start")
+    t.run("nacre", "log-level", one.dir, "debug", "--daemon", "mds", "--module", "rpc")
+    t.run("nacre", "log-level", mount.point, "error", "--daemon", "mount " + mount.point)
+    shown = json.loads(t.out("nacre", "log-level", one.dir, "--json"))
+    t.equal([shown[name]["level"] for name in names], ["info", "info", "error"], "levels")
+    t.equal(shown["mds"]["modules"], {"rpc": "debug"}, "modules of the MDT's daemon")
+    t.run("nacre", "log-level", one.dir, "info")
+    shown = json.loads(t.out("nacre", "log-level", one.dir, "--json"))
+    t.equal([shown[name] for name in names], [{"level": "info", "modules": {}}] * 3, "levels at the end")
+    t.refused("nacre", "log-level", one.dir, "info", "--daemon", "ost0009", holds="no daemon ost0009")
+    t.equal(t.run("nacre", "log-level", one.dir, "loud", check=False).returncode, 2, "exit status of wrong usage")
+
+
 lib.main(__doc__)
