@@ -13,7 +13,8 @@
  * used as they are given.
  *
  * Waiting. A server that is restarted is waited for: `patience_s` seconds, or for ever when it is 0. Signals do not
- * interrupt calls, as the library installs no handlers and starts its one thread with all signals blocked.
+ * interrupt calls, as the library installs no handlers and starts its one thread with all signals blocked; a handler of
+ * yours ends the call its thread is in by nacre_interrupt.
  *
  * The library never prints, exits or aborts. If it finds itself inconsistent, every call returns -ENOTRECOVERABLE
  * from then on and the program goes on without the file system. A mount does not survive fork(2): the child must
@@ -69,6 +70,11 @@ int nacre_umount(struct nacre *fs);
 /* Everything written through this mount, and every change of names so far, is durable. */
 int nacre_sync(struct nacre *fs);
 
+/* Ends the call that the calling thread is in, as a signal ends a system call: it returns -EINTR, or what it has done
+ * so far, if it waits (or soon will). Made for signal handlers, and can be one itself: sigaction's sa_handler. Without
+ * a call it does nothing. A call on its last steps, and nacre_close, may end as if nothing had happened. */
+void nacre_interrupt(int signal_number);
+
 /* flags: O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_SYNC, O_DSYNC, O_NOFOLLOW, O_DIRECTORY.
  * mode: of a file that is made. */
 int nacre_open(
@@ -83,6 +89,15 @@ ssize_t nacre_pwritev(struct nacre_file *file, const struct iovec *iov, int coun
 /* What was written before is durable. -EIO once per handle when a server lost unsynced writes. */
 int nacre_fsync(struct nacre_file *file);
 int nacre_ftruncate(struct nacre_file *file, off_t size);
+/* As fallocate(2). mode: 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE with or
+ * without FALLOC_FL_KEEP_SIZE; others: -EOPNOTSUPP. -ENOSPC leaves the size as it was. */
+int nacre_fallocate(struct nacre_file *file, int mode, off_t off, off_t len);
+/* The first data (SEEK_DATA) or hole (SEEK_HOLE) at or behind off. -ENXIO: off is not before the end of the file, or no data
+ * follows. */
+off_t nacre_seek(struct nacre_file *file, off_t off, int whence);
+/* As copy_file_range(2), of files of one mount: bytes copied, fewer than asked for at the end of `from`. */
+ssize_t nacre_copy_file_range(
+	struct nacre_file *from, off_t from_off, struct nacre_file *to, off_t to_off, size_t len);
 int nacre_fstat(struct nacre_file *file, struct stat *ret_st);
 
 int nacre_stat(struct nacre *fs, const char *path, struct stat *ret_st);

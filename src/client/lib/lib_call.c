@@ -17,6 +17,9 @@
 static _Thread_local struct reactor *thread_reactor;
 static _Thread_local jmp_buf *thread_exit;
 static _Thread_local char thread_text[512];
+/* The call the thread is in, for its signal handlers: no memory may be taken for it there. */
+static _Thread_local struct lib_call *volatile thread_call
+	__attribute__((tls_model("initial-exec")));
 
 /* ---- the process ---- */
 
@@ -90,11 +93,52 @@ void lib_thread_enter(struct reactor *reactor)
 
 /* ---- calls ---- */
 
+/* In the driver. Whoever asks from here on posts again. */
+static void calls_interrupt(struct posix_post *post)
+{
+	struct nacre *fs = container_of(post, struct nacre, intr_post);
+
+	atomic_store(&fs->intr_posted, false);
+	LIST_FOREACH (it, &fs->calls) {
+		struct lib_call *call = list_entry(it, struct lib_call, link);
+
+		if (atomic_load(&call->intr_asked)) {
+			env_interrupt(fs->env, call->fiber);
+		}
+	}
+}
+
+void lib_calls_init(struct nacre *fs)
+{
+	list_init(&fs->calls);
+	fs->intr_post.fn = calls_interrupt;
+}
+
+_export_ void nacre_interrupt(_unused_ int signal_number)
+{
+	struct lib_call *call = thread_call;
+
+	if (call == NULL) {
+		return;
+	}
+	/* The mark first: the fiber looks at it when it begins, the post when it runs. */
+	atomic_store(&call->intr_asked, true);
+	if (!atomic_exchange(&call->fs->intr_posted, true)) {
+		posix_post(call->fs->env, &call->fs->intr_post);
+	}
+}
+
 static void call_fiber(void *arg)
 {
 	struct lib_call *call = arg;
 
+	call->fiber = env_self(call->fs->env);
+	list_push_back(&call->fs->calls, &call->link);
+	if (atomic_load(&call->intr_asked)) {
+		env_interrupt(call->fs->env, call->fiber);
+	}
 	call->err = call->fn(call);
+	list_del(&call->link);
 }
 
 /* In a function of its own, so that no local lives across the jump. */
@@ -143,7 +187,9 @@ int lib_run(struct nacre *fs, struct lib_call *call)
 		.groups = fs->groups,
 		.group_count = fs->group_count,
 	};
+	thread_call = call;
 	rc = reactor_enter(fs->reactor, call_fiber, call);
+	thread_call = NULL;
 	errno = saved;
 	if (rc != 0) {
 		return lib_fail(call, rc);

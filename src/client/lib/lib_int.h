@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/list.h"
 #include "client/client.h"
+#include "env/posix/posix.h"
 #include "env/posix/reactor.h"
 #include "nacre/nacre.h"
 
@@ -28,6 +29,10 @@ struct nacre {
 	uint64_t caps;
 	uint32_t *groups;
 	uint32_t group_count;
+	struct posix_post intr_post; /* looks for calls to be interrupted */
+	_Atomic bool intr_posted;
+	/* Calls that run. Touched by fibers and posts only. */
+	struct list calls;
 	/* Handles the program has not closed. Touched by fibers only. */
 	struct list files;
 	struct list dirs;
@@ -62,6 +67,9 @@ struct nacre_dir {
 struct lib_call {
 	/* set by lib_run */
 	struct nacre *fs;
+	struct list link; /* fs->calls */
+	struct fiber *fiber;
+	_Atomic bool intr_asked;
 	struct client_cred cred;
 	int (*fn)(struct lib_call *call);
 	int err; /* negative NE_* code */
@@ -71,10 +79,13 @@ struct lib_call {
 	const char *path2;
 	const char *name;
 	struct nacre_file *file;
+	struct nacre_file *file2;
 	struct nacre_dir *dir;
 	const struct iovec *iov;
 	unsigned iov_count;
 	uint64_t off;
+	uint64_t off2;
+	uint64_t count;
 	int flags;
 	bool follow;
 	struct client_setattr set;
@@ -90,6 +101,8 @@ struct lib_call {
 	struct nacre_dir *ret_dir;
 };
 
+/* Prepares a mount for calls. */
+void lib_calls_init(struct nacre *fs);
 /* Runs call->fn as a fiber; 0 or a negative errno. Notes the error text. */
 int lib_run(struct nacre *fs, struct lib_call *call);
 /* A failure found before the reactor was entered. */

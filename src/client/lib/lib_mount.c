@@ -214,6 +214,7 @@ _export_ int nacre_mount(
 	if (err == 0) {
 		list_init(&fs->files);
 		list_init(&fs->dirs);
+		lib_calls_init(fs);
 		m->fs = fs;
 		err = mount_run(m, options);
 	}

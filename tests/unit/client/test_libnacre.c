@@ -6,7 +6,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/fs.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "client/lib/lib_int.h"
@@ -339,6 +343,81 @@ TEST(files)
 	CHECK_EQ(nacre_umount(fs), 0);
 	free(big);
 	free(got);
+}
+
+TEST(ranges)
+{
+	struct nacre *fs = mount_demo();
+	struct nacre *other = mount_demo();
+	struct nacre_file *f;
+	struct nacre_file *g;
+	struct nacre_file *far;
+	struct stat st;
+	char *big = malloc(1 << 20);
+	char *got = malloc(1 << 20);
+
+	memset(big, 'b', 1 << 20);
+	CHECK_EQ(nacre_open(fs, "r", O_RDWR | O_CREAT, 0640, &f), 0);
+	CHECK_EQ(nacre_open(fs, "copy", O_RDWR | O_CREAT, 0640, &g), 0);
+	CHECK_EQ(nacre_open(other, "far", O_RDWR | O_CREAT, 0640, &far), 0);
+	CHECK_EQ(nacre_seek(f, 0, SEEK_DATA), -ENXIO);
+	CHECK_EQ(nacre_pwrite(f, big, 1 << 20, 0), 1 << 20);
+	CHECK_EQ(nacre_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 65536, 65536), 0);
+	CHECK_EQ(nacre_fallocate(f, FALLOC_FL_ZERO_RANGE, 10, 5), 0);
+	CHECK_EQ(nacre_fallocate(f, 0, 1 << 20, 100), 0);
+	CHECK_EQ(nacre_fallocate(f, FALLOC_FL_KEEP_SIZE, 5 << 20, 100), 0);
+	CHECK_EQ(nacre_fallocate(f, FALLOC_FL_COLLAPSE_RANGE, 0, 4096), -EOPNOTSUPP);
+	CHECK_EQ(nacre_fallocate(f, 0, 0, 0), -EINVAL);
+	CHECK_EQ(nacre_fstat(f, &st), 0);
+	CHECK_EQ(st.st_size, (1 << 20) + 100);
+	CHECK_EQ(nacre_seek(f, 0, SEEK_HOLE), 65536);
+	CHECK_EQ(nacre_seek(f, 70000, SEEK_DATA), 131072);
+	CHECK_EQ(nacre_seek(f, -1, SEEK_DATA), -ENXIO);
+	CHECK_EQ(nacre_seek(f, 0, SEEK_END), -EINVAL);
+	CHECK_EQ(nacre_copy_file_range(f, 65530, g, 3, 1 << 20), (1 << 20) + 100 - 65530);
+	CHECK_EQ(nacre_pread(g, got, 1 << 20, 3), (1 << 20) + 100 - 65530);
+	CHECK(memcmp(got, "bbbbbb\0\0", 8) == 0 && got[70000] == 'b' &&
+		got[(1 << 20) - 65530] == 0);
+	CHECK_EQ(nacre_copy_file_range(f, 0, f, 5, 10), -EINVAL);
+	CHECK_EQ(nacre_copy_file_range(f, 0, far, 0, 10), -EXDEV);
+	CHECK_EQ(nacre_unlink(fs, "r"), 0);
+	CHECK_EQ(nacre_unlink(fs, "copy"), 0);
+	CHECK_EQ(nacre_unlink(fs, "far"), 0);
+	CHECK_EQ(nacre_umount(fs), 0);
+	CHECK_EQ(nacre_umount(other), 0);
+	free(big);
+	free(got);
+}
+
+static sem_t held;
+
+/* On the servers' reactor: nobody is answered until the test says so. */
+static void servers_hold(_unused_ void *arg)
+{
+	while (sem_wait(&held) != 0) {
+	}
+}
+
+TEST(a_signal_ends_a_call)
+{
+	struct nacre *fs = mount_demo();
+	struct sigaction on = {.sa_handler = nacre_interrupt, .sa_flags = SA_RESTART};
+	struct itimerval soon = {.it_value = {.tv_usec = 200000}};
+	struct stat st;
+
+	/* Without a call it is nothing. */
+	nacre_interrupt(0);
+	CHECK_EQ(sem_init(&held, 0, 0), 0);
+	CHECK_EQ(sigaction(SIGALRM, &on, NULL), 0);
+	CHECK_EQ(nacre_stat(fs, "/", &st), 0);
+	CHECK_EQ(posix_call_soon(sv.env, servers_hold, NULL), 0);
+	CHECK_EQ(setitimer(ITIMER_REAL, &soon, NULL), 0);
+	CHECK_EQ(nacre_stat(fs, "/", &st), -EINTR);
+	CHECK_EQ(sem_post(&held), 0);
+	/* The next is not interrupted by it. */
+	CHECK_EQ(nacre_stat(fs, "/", &st), 0);
+	CHECK_EQ(nacre_umount(fs), 0);
+	CHECK_EQ(sem_destroy(&held), 0);
 }
 
 static unsigned dir_count(struct nacre *fs, const char *path)
