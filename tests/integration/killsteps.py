@@ -439,7 +439,7 @@ class Scene:
         return found
 
 
-LIMIT_S = 3000 if lib.LONG else 90
+LIMIT_S = 3000 if lib.LONG else 150
 
 
 @lib.test(limit_s=LIMIT_S)

@@ -83,7 +83,7 @@ STEPS = (
     mounts("faults", 420),
     mounts("waiting", 400),
     mounts("powerloss", 420),
-    mounts("killsteps", 300, frozenset((FULL,))),
+    mounts("killsteps", 420, frozenset((FULL,))),
     Step("mounts-killsteps-long", (PYTHON, "-B", "tests/integration/killsteps.py"), 3600, frozenset((LONG,)), ("build-rel",)),
     mounts("mistakes", 180),
     mounts("unprivileged", 300),
