@@ -170,7 +170,7 @@ static void server_main(void *arg)
 	s->epoch++;
 	s->mds = NULL;
 	s->oss = NULL;
-	CHECK_EQ(bufpool_new(64 * MIB, 0, &pool), 0);
+	CHECK_EQ(bufpool_new(64 * MIB, 32 * MIB, &pool), 0);
 	so.bufpool = pool;
 	so.uuid.bytes[0] = (uint8_t)(s->is_mdt ? 100 : 101 + s->index);
 	so.uuid.bytes[1] = (uint8_t)s->epoch;

@@ -62,7 +62,7 @@ static void server_main(void *arg)
 		CHECK_EQ(env_fsync_dir(env, "/"), 0);
 		CHECK_EQ(oss_format(env, "/ost"), 0);
 	}
-	CHECK_EQ(bufpool_new(64 * MIB, 0, &pool), 0);
+	CHECK_EQ(bufpool_new(64 * MIB, 32 * MIB, &pool), 0);
 	so.bufpool = pool;
 	oo.bufpool = pool;
 	oo.epoch = ++w->epoch;
