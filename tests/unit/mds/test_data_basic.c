@@ -81,6 +81,97 @@ TEST(inline_data)
 	run1(inline_body, 2);
 }
 
+/* ---- inline ranges, and what a change of data takes away ---- */
+
+#define KEEP W_FALLOCATE_FLAGS_KEEP_SIZE
+#define PUNCH (W_FALLOCATE_FLAGS_PUNCH | W_FALLOCATE_FLAGS_KEEP_SIZE)
+#define ZERO W_FALLOCATE_FLAGS_ZERO
+
+static int allocate(struct dcli_box *c, struct dfile *f, uint64_t off, uint64_t len, uint32_t flags)
+{
+	struct w_mds_fallocate_req req = {
+		.fid = f->fid, .handle = f->handle, .offset = off, .length = len, .flags = flags};
+	struct w_mds_fallocate_rep rep = {0};
+	int r = dc_call(c, W_OP_MDS_FALLOCATE, &req, &rep);
+
+	if (r == 0) {
+		f->attr = rep.attr;
+	}
+	return r;
+}
+
+static int capability_set(struct dcli_box *c, struct fid fid, uint32_t flags)
+{
+	struct w_mds_setxattr_req req = {.cred = c->cred,
+		.fid = fid,
+		.name = wire_str_of("security.capability"),
+		.flags = flags,
+		.value = wire_bytes_of("capability", 10)};
+	struct w_mds_setxattr_rep rep = {0};
+
+	return dc_call(c, W_OP_MDS_SETXATTR, &req, &rep);
+}
+
+static bool capable(struct dcli_box *c, struct fid fid)
+{
+	struct w_attr attr;
+
+	CHECK_EQ(dc_getattr(c, fid, &attr), 0);
+	return (attr.state & W_ATTR_STATE_CAPABILITY) != 0;
+}
+
+static void ranges_body(struct dcli_box *c)
+{
+	struct dfile *f = dc_create(c, "ranges", NULL);
+
+	fill(buf, 4000, 1);
+	CHECK_EQ(dc_write(c, f, 0, buf, 2000), 0);
+	CHECK_EQ(allocate(c, f, 100, 1500, PUNCH), 0);
+	CHECK_EQ(allocate(c, f, 1990, 100, ZERO | KEEP), 0);
+	CHECK_EQ(f->attr.size, 2000);
+	memset(buf + 100, 0, 1500);
+	memset(buf + 1990, 0, 10);
+	CHECK_EQ(allocate(c, f, 0, 3000, KEEP), 0);
+	CHECK_EQ(f->attr.size, 2000);
+	CHECK_EQ(allocate(c, f, 0, 3000, 0), 0);
+	CHECK_EQ(allocate(c, f, 3500, 500, ZERO), 0);
+	CHECK_EQ(f->attr.size, 4000);
+	CHECK_EQ(dc_read(c, f, 0, got, 4000), 4000);
+	CHECK_EQ(memcmp(got, buf, 2000), 0);
+	for (unsigned i = 2000; i < 4000; i++) {
+		CHECK_EQ(got[i], 0);
+	}
+	/* Beyond the limit objects have to promise; a hole there is one already. */
+	CHECK_EQ(allocate(c, f, 3999, 2, 0), -NE_FBIG);
+	CHECK_EQ(allocate(c, f, 3999, 2, KEEP), -NE_FBIG);
+	CHECK_EQ(allocate(c, f, 1 << 20, 1 << 20, PUNCH), 0);
+	CHECK_EQ(allocate(c, f, 0, 0, 0), -NE_INVAL);
+	CHECK_EQ(allocate(c, f, 0, 1, W_FALLOCATE_FLAGS_PUNCH), -NE_INVAL);
+	CHECK_EQ(allocate(c, f, UINT64_MAX, 1, KEEP), -NE_INVAL);
+	/* A write, a range and a truncate each take the capability. */
+	for (unsigned i = 0; i < 3; i++) {
+		CHECK_EQ(capability_set(c, f->fid, 0), 0);
+		CHECK(capable(c, f->fid));
+		CHECK_EQ(i == 0          ? dc_write(c, f, 0, buf, 1)
+				: i == 1 ? allocate(c, f, 0, 1, PUNCH)
+					 : dc_truncate(c, f->fid, f->handle, 10),
+			0);
+		CHECK(!capable(c, f->fid));
+	}
+	CHECK_EQ(capability_set(c, f->fid, W_SETXATTR_FLAGS_REMOVE), -NE_NODATA);
+	CHECK_EQ(dc_instantiate(c, f), 0);
+	CHECK_EQ(allocate(c, f, 0, 10, 0), -NE_LAYOUT_CHANGED);
+	CHECK_EQ(dc_close(c, f, true), 0);
+	CHECK_EQ(allocate(c, f, 0, 10, 0), -NE_BADF);
+	CHECK_EQ(dc_unlink(c, "ranges"), 0);
+	dbox_settle(c);
+}
+
+TEST(inline_ranges)
+{
+	run1(ranges_body, 2);
+}
+
 /* ---- objects ---- */
 
 static void grow_body(struct dcli_box *c)
