@@ -10,8 +10,11 @@
  */
 #include "oss/oss_int.h"
 
-/* Smaller reads go through the page cache (bytes). */
+/* Smaller reads go through the page cache (bytes): on their own, and of somebody known to read in order. */
 #define DIRECT_MIN (128 * KIB)
+#define DIRECT_STREAM_MIN (16 * KIB)
+/* Chunks ahead of a stream that is known to go on. */
+#define STREAM_SURE 2
 /* An object whose bytes were read this often past the page cache within that time is hot. */
 #define HEAT_READS 3
 #define HEAT_NS (30 * NS_PER_S)
@@ -112,14 +115,22 @@ static int read_into(
 	return 0;
 }
 
+static bool read_is_direct(struct oss *oss, const struct reading *r)
+{
+	bool sure = r->stream != NULL && r->stream->window >= STREAM_SURE;
+
+	return r->len >= (sure ? DIRECT_STREAM_MIN : DIRECT_MIN) &&
+		r->off % OSS_HEADER_BYTES == 0 && r->off + r->len <= OSS_SEGMENT_BYTES &&
+		!object_is_hot(oss, r->obj);
+}
+
 static int read_bytes(struct oss *oss, struct rpc_request *req, struct reading *r)
 {
 	struct oss_object *obj = r->obj;
 	struct read_buffer *rb;
 
-	r->direct = r->len >= DIRECT_MIN && r->off % OSS_HEADER_BYTES == 0 &&
-		r->off + r->len <= OSS_SEGMENT_BYTES && !object_is_hot(oss, obj);
 	r->stream = oss_ahead_follow(obj, r->off, r->len);
+	r->direct = read_is_direct(oss, r);
 	obj->heat_bytes += r->direct ? r->len : 0;
 	if (oss_ahead_has(obj, r->off) && read_ahead(oss, req, r)) {
 		return 0;
