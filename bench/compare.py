@@ -38,8 +38,8 @@ def arguments():
     parser.add_argument("--bin", default=os.path.join(cost.ROOT, "build", "bin"))
     parser.add_argument("--driver", default=os.path.join(cost.ROOT, "build", "rel", "bench", "bench_workload"))
     parser.add_argument("--scratch", help="on the disk that is measured; removed afterwards (build/bench-scratch-PID)")
-    parser.add_argument("--nice", type=int, default=0, help="priority of everything in the run (-19 .. 19): on a machine that "
-                        "others use, -19 is what MooseFS gives itself")
+    parser.add_argument("--nice", type=int, default=0, help="priority of everything in the run (-19 .. 19), not "
+                        "0: on a machine that others use, -19 is what MooseFS gives itself")
     parser.add_argument("--floors", action="store_true", help="fail if a floor against the peers is missed")
     parser.add_argument("--list", action="store_true", help="names of groups and rows")
     args = parser.parse_args()
@@ -155,6 +155,8 @@ class Bench:
 
     def row_measure(self, worker, row):
         worker.state(row.state)
+        if self.args.nice:
+            systems.priority_set([os.getpid()] + worker.column.pids(), self.args.nice)
         if row.recycle:
             worker.recycle()
         sample = row.do(worker)
@@ -171,7 +173,7 @@ def machine():
 
 def inside(args):
     """All that is measured; runs in the namespaces."""
-    os.nice(args.nice)
+    os.setsid()
     systems.network_enter()
     bench = Bench(args)
     facts = {"scale": args.scale.name, "repetitions": args.repetitions, "nice": args.nice, "machine": machine()}

@@ -127,7 +127,7 @@ def cpu_table(facts):
         key = "cpu nacre/peers"
         line.append("%.2f" % row["ratios"][key] if key in row["ratios"] else "-")
         lines.append(line)
-    idle = ["idle, % of a CPU"] + ["%.3f" % facts["idle_cpu_percent"].get(column, 0) for column in columns] + [""]
+    idle = ["idle, % of a CPU"] + ["%.4f" % facts["idle_cpu_percent"].get(column, 0) for column in columns] + [""]
     return table(["row"] + columns + ["ours/peers"], lines + [idle])
 
 

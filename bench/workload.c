@@ -485,12 +485,28 @@ static bool jobs_run_threads(struct job *jobs, unsigned count)
 	return true;
 }
 
+static void processes_kill(const pid_t *pids, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (pids[i] > 0) {
+			(void)kill(pids[i], SIGKILL);
+		}
+	}
+}
+
+static void process_ended(pid_t *pids, unsigned count, pid_t pid)
+{
+	for (unsigned i = 0; i < count; i++) {
+		pids[i] = pids[i] == pid ? 0 : pids[i];
+	}
+}
+
 /* A job that fails leaves the others at the barrier: they are ended with it. */
 static bool jobs_run_processes(struct job *jobs, unsigned count)
 {
 	pid_t pids[JOBS_MAX];
 	bool good = true;
-	int status;
+	int status = 0;
 
 	for (unsigned i = 0; i < count; i++) {
 		pids[i] = fork();
@@ -501,20 +517,10 @@ static bool jobs_run_processes(struct job *jobs, unsigned count)
 		}
 	}
 	for (unsigned left = count; left > 0; left--) {
-		pid_t ended = wait(&status);
-
-		for (unsigned i = 0; i < count; i++) {
-			if (pids[i] == ended) {
-				pids[i] = 0;
-			}
-		}
-		if (good && (ended < 0 || status != 0)) {
+		process_ended(pids, count, wait(&status));
+		if (status != 0) {
 			good = false;
-			for (unsigned i = 0; i < count; i++) {
-				if (pids[i] > 0) {
-					(void)kill(pids[i], SIGKILL);
-				}
-			}
+			processes_kill(pids, count);
 		}
 	}
 	return good;

@@ -37,7 +37,7 @@ class Scale:
 
 SCALES = {scale.name: scale for scale in (
     Scale("full", 5, 1024, 3.0, 2000, 1600, 10000, 3072, 10),
-    Scale("quick", 3, 256, 1.0, 600, 400, 10000, 1024, 2),
+    Scale("quick", 3, 256, 1.0, 600, 400, 2000, 1024, 2),
     Scale("tiny", 1, 16, 0.1, 40, 40, 100, 16, 0.2),
 )}
 

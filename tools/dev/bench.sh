@@ -10,7 +10,7 @@
 #   --peers A,B        local, moosefs, glusterfs, none; ./dev deps peers installs the last two
 #   --only A,B         rows or groups of --list     --columns A,B   columns of the table
 #   --repetitions N    5 (quick: 3)                 --json          JSON instead of the tables
-#   --nice -19         everything at the priority that MooseFS gives itself: on a machine that others use
+#   --nice N           the same priority for everything (MooseFS gives itself -19): for a machine that others use
 #   --floors           fail if a floor against the peers is missed
 #   --scale tiny       seconds: only shows that it works
 #
