@@ -99,6 +99,7 @@ unsigned client_recoveries(const struct client *c)
 static int open_finish(struct client *c, struct client_file *f, unsigned recovered,
 	const struct w_inode_info *info, struct client_attr *ret_attr)
 {
+	_cleanup_(client_layout_put) struct client_layout *layout = NULL;
 	int err = file_attach(c, f, info);
 
 	if (err == 0) {
@@ -111,7 +112,9 @@ static int open_finish(struct client *c, struct client_file *f, unsigned recover
 		err = client_settle(c, &info->attr);
 	}
 	if (err == 0) {
-		err = client_attr_finish(c, &info->attr, f->inode->layout, ret_attr);
+		/* Another open of the file may replace its layout while the OSTs are asked. */
+		layout = f->inode->layout == NULL ? NULL : client_layout_ref(f->inode->layout);
+		err = client_attr_finish(c, &info->attr, layout, ret_attr);
 	}
 	if (err != 0) {
 		if (f->inode != NULL) {

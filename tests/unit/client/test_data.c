@@ -607,3 +607,59 @@ TEST(a_reader_never_sees_a_hole_that_is_none)
 		cluster_free(cl);
 	}
 }
+
+#define OPENERS 6
+#define OPENS 30
+
+struct opener {
+	struct client *c;
+	struct fid fid;
+	unsigned *running;
+};
+
+static void opener_fiber(void *arg)
+{
+	struct opener *o = arg;
+
+	for (unsigned i = 0; i < OPENS; i++) {
+		struct client_attr attr;
+		struct client_file *f;
+
+		CHECK_EQ(client_open(o->c, &root_cred, o->fid, O_WRONLY, &attr, &f), 0);
+		CHECK_EQ(attr.size, 300000);
+		CHECK_EQ(client_release(o->c, f), 0);
+	}
+	(*o->running)--;
+}
+
+static void openers_body(struct cluster *cl, unsigned client)
+{
+	struct env *env = sim_node_env(cl->client[client].node);
+	struct client *c = cl->client[client].c;
+	struct client_file *f = file_create(c, "shared", O_RDWR);
+	uint8_t *buf = mem_zalloc(300000);
+	unsigned running = OPENERS;
+	struct opener o = {.c = c, .fid = client_file_fid(f), .running = &running};
+
+	CHECK(buf != NULL);
+	file_write(c, f, buf, 300000, 0);
+	for (unsigned i = 0; i < OPENERS; i++) {
+		CHECK_EQ(env_spawn(env, "opener", opener_fiber, &o), 0);
+	}
+	while (running > 0) {
+		env_sleep(env, NS_PER_MS);
+	}
+	mem_free(buf);
+	CHECK_EQ(client_release(c, f), 0);
+}
+
+/* Each open takes the MDT's newest layout; those that still ask the OSTs for the size keep theirs. */
+TEST(opens_of_one_file_at_the_same_time)
+{
+	struct cluster *cl = cluster_new(1, 4, LIM_STRIPE_SIZE_MIN, 4);
+
+	sim_options_live(cl->sim)->net.delay_ppm = 100000;
+	cluster_client_start(cl, 0, openers_body);
+	cluster_run(cl, 1);
+	cluster_free(cl);
+}
