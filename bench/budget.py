@@ -7,11 +7,13 @@ Each operation is looked at three times on a file system of one MDT and four OST
 
 - under strace of all processes: FUSE requests, RPCs, system calls, bytes that went through system calls. Calls that found
   nothing (EAGAIN) and those that only wait or poll are left out: how many there are is the scheduler's doing;
-- asleep: with a pause before each, so that every process has gone to sleep, its wake-ups (voluntary context switches);
+- asleep: with a pause before each, so that every process has gone to sleep, its wake-ups (voluntary context switches); the
+  median, as polling spares some of them some and the log's sync falls into others;
 - copies in user space, by a library that is loaded into our processes and counts memcpy and memmove of 256 bytes and more.
 
 Noise only adds: what exceeds its ceiling is looked at again, up to five times, and the least of each counts. --gate fails
-if that is above bench/budget.json. --lower writes lower counts there; nothing raises one. A ceiling that rises against
+if that is above bench/budget.json. --lower looks five times and writes lower counts there (of wake-ups the most that was seen,
+since polling hides some); nothing raises one. A ceiling that rises against
 git's HEAD or its parent fails the gate as well.
 """
 
@@ -22,6 +24,7 @@ import math
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -30,10 +33,10 @@ import cost
 
 CEILINGS = os.path.join(cost.ROOT, "bench", "budget.json")
 COPIES = os.path.join(cost.ROOT, "build", "rel", "bench", "libbench_copies.so")
-KINDS = ("fuse", "rpc", "wakeups", "syscalls", "syscall_bytes", "copied_bytes")
+KINDS = ("fuse", "rpc", "wakes_median", "syscalls", "syscall_bytes", "copied_bytes")
 TRIES = 5
-# What a ceiling leaves for the log's sync every 5 ms, which falls into some operations, and for who was polling.
-SLACK = {"wakeups": 1.2, "syscalls": 1.05, "syscall_bytes": 1.02, "copied_bytes": 1.02}
+# What a ceiling leaves for the log's sync every 5 ms, which falls into some operations.
+SLACK = {"syscalls": 1.05, "syscall_bytes": 1.02, "copied_bytes": 1.02}
 PAUSE_S = 0.004
 WAITING = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "sched_yield", "restart_syscall", "clock_nanosleep", "futex"}
 MOVING = {"read", "readv", "pread64", "preadv", "preadv2", "recvfrom", "recvmsg", "write", "writev", "pwrite64", "pwritev",
@@ -134,15 +137,14 @@ def copied(directory):
 
 def asleep(system, run, count, copies):
     """Wake-ups and bytes copied per operation; each begins when everybody sleeps."""
-    sleeps = 0
+    sleeps = []
     before_bytes = copied(copies)
     for i in range(count):
         time.sleep(PAUSE_S)
         before = {name: cost.usage(pid) for name, pid in system.pids.items()}
         run(i)
-        for name, pid in system.pids.items():
-            sleeps += cost.used(before[name], cost.usage(pid))[1]
-    return {"wakeups": sleeps / count, "copied_bytes": (copied(copies) - before_bytes) / count}
+        sleeps.append(sum(cost.used(before[name], cost.usage(pid))[1] for name, pid in system.pids.items()))
+    return {"wakes_median": statistics.median(sleeps), "copied_bytes": (copied(copies) - before_bytes) / count}
 
 
 def look(system, place, op, wire, copies):
@@ -164,16 +166,17 @@ def above(found, ceilings):
 
 
 def measure(system, place, op, wire, copies, ceilings):
-    """The least of several looks; the first is enough when it is below all ceilings."""
-    least, detail = None, None
+    """The least of several looks (the first is enough when it is below all ceilings), and the most wake-ups."""
+    least, most, detail = None, 0, None
     for _ in range(TRIES):
         found, seen = look(system, place, op, wire, copies)
         detail = detail or seen
         found = rounded(found)
+        most = max(most, found["wakes_median"])
         least = found if least is None else {kind: min(least[kind], found[kind]) for kind in KINDS}
         if not above(least, ceilings):
             break
-    return least, detail
+    return least, {"system_calls": detail, "wakes_most": most}
 
 
 # ---- ceilings ----
@@ -194,10 +197,10 @@ def ceilings_at(commit):
 
 
 def risen(now, then):
-    """What is higher, or gone, in `now`."""
+    """What is higher, or gone, in `now`; a kind of count that is no longer taken is not missed."""
     wrong = []
     for name, row in (then or {}).items():
-        for kind, value in row.items():
+        for kind, value in ((kind, row[kind]) for kind in KINDS if kind in row):
             got = now.get(name, {}).get(kind)
             if got is None or got > value:
                 wrong.append("%s %s: the ceiling was %s and is %s; it may only fall" % (name, kind, value, got))
@@ -242,15 +245,16 @@ def run(args, system, copies):
     place = cost.Place(os.path.join(system.mnt, "work"), system.program("lfs"))
     try:
         for op in chosen:
-            results[op[0]], details[op[0]] = measure(system, place, op, wire, copies, ceilings.get(op[0], {}))
+            known = {} if args.lower else ceilings.get(op[0], {})
+            results[op[0]], details[op[0]] = measure(system, place, op, wire, copies, known)
             print_row(op[0], results[op[0]], ceilings.get(op[0], {}))
     finally:
         place.close()
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump({"counts": results, "ceilings": ceilings, "system_calls": details}, file, indent=1)
+            json.dump({"counts": results, "ceilings": ceilings, "details": details}, file, indent=1)
     if args.lower:
-        lower(results, ceilings)
+        lower({name: dict(found, wakes_median=details[name]["wakes_most"]) for name, found in results.items()}, ceilings)
         return 0
     return verdict(results, ceilings) if args.gate else 0
 

@@ -185,10 +185,22 @@ def inside(args):
     finally:
         bench.stop()
     result = save(args, facts, bench)
+    if bench.errors:
+        logs_keep(args)
     sys.stdout.write(json.dumps(result) + "\n" if args.json else report.text(result))
     sys.stdout.flush()
     missed = [floor for floor in result["floors"] if not floor["met"]]
     return 1 if bench.errors or (args.floors and missed) else 0
+
+
+def logs_keep(args):
+    """What clients and daemons had to say about a failure outlives the scratch directory."""
+    for folder, _, names in os.walk(args.scratch):
+        for name in names:
+            if name.endswith(".log"):
+                path = os.path.join(folder, name)
+                kept = os.path.relpath(path, args.scratch).replace("/", "-")
+                shutil.copy(path, os.path.join(args.out, kept))
 
 
 def save(args, facts, bench):
