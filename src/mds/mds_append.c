@@ -239,6 +239,7 @@ struct fence {
 	struct mds_file *file; /* holds a reference */
 	struct uuid client;
 	uint32_t incarnation;
+	uint32_t key_id;
 	struct exact e;
 };
 
@@ -254,7 +255,8 @@ static bool listed_before(const struct mds_objects *o, uint32_t i)
 
 static int fence_one(struct mds_data *data, const struct fence *f, uint32_t index)
 {
-	struct w_ost_fence_req req = {.client = f->client, .incarnation = f->incarnation};
+	struct w_ost_fence_req req = {
+		.client = f->client, .key_id = f->key_id, .incarnation = f->incarnation};
 	struct w_ost_fence_rep rep;
 	struct rpc_call call = {
 		.op = W_OP_OST_FENCE,
@@ -317,6 +319,7 @@ void mds_append_open_gone(struct mds_data *data, struct mds_open *open, bool fen
 		f->file = file;
 		f->client = open->session->client;
 		f->incarnation = open->session->incarnation;
+		f->key_id = open->session->key_id;
 	}
 	file->refs++;
 	if (f == NULL || mds_data_spawn(data, "mds-fence", fence_fiber, f) < 0) {

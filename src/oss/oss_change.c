@@ -187,7 +187,7 @@ int oss_fence(struct oss *oss, struct rpc_request *req)
 	if (rpc_export_identity(req->exp)->role != RPC_ROLE_SERVER) {
 		return -NE_PERM;
 	}
-	err = oss_fence_add(oss, in->client, in->incarnation, &lsn);
+	err = oss_fence_add(oss, in, &lsn);
 	if (err != 0) {
 		return err;
 	}

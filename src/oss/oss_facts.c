@@ -5,7 +5,7 @@
  * store under the keys
  *   't' data FID (seq8 oid4 ver4, big-endian) stripe4   d_ost_tombstone
  *   'g' data FID                                        d_ost_generation
- *   'f' client uuid                                     d_ost_fence
+ *   'f' client uuid, key id                             d_ost_fence
  * At start the files of each tombstone are removed again, should a power failure have brought them back. Tombstones
  * older than OSS_TOMBSTONE_NS are dropped, some with each new one, and at start (their files' removal durable
  * first): no request made under the old layout lives that long.
@@ -27,6 +27,9 @@ static uint32_t fact_key(uint8_t *key, char kind, struct fid fid, uint32_t strip
 	be32_store(key + 17, stripe);
 	return 21;
 }
+
+/* 'f', UUID, key id. */
+#define FENCE_KEY_LEN 21
 
 static struct oss_fact *fact_find(const struct oss *oss, struct fid data_fid, uint32_t stripe)
 {
@@ -238,23 +241,28 @@ int oss_generation_raise(struct oss *oss, const struct w_object_ref *ref, uint64
 	return err;
 }
 
-static struct oss_fence *fence_find(const struct oss *oss, struct uuid client)
+static uint64_t fence_hash(struct uuid client, uint32_t key_id)
 {
-	struct hmap_node *it = hmap_find(&oss->fences, hash_bytes(client.bytes, 16));
+	return hash_mix2(hash_bytes(client.bytes, 16), key_id);
+}
+
+static struct oss_fence *fence_find(const struct oss *oss, struct uuid client, uint32_t key_id)
+{
+	struct hmap_node *it = hmap_find(&oss->fences, fence_hash(client, key_id));
 
 	for (; it != NULL; it = hmap_find_next(it)) {
 		struct oss_fence *f = container_of(it, struct oss_fence, node);
 
-		if (uuid_eq(f->client, client)) {
+		if (uuid_eq(f->client, client) && f->key_id == key_id) {
 			return f;
 		}
 	}
 	return NULL;
 }
 
-static int fence_set(struct oss *oss, struct uuid client, uint32_t incarnation)
+static int fence_set(struct oss *oss, struct uuid client, uint32_t key_id, uint32_t incarnation)
 {
-	struct oss_fence *f = fence_find(oss, client);
+	struct oss_fence *f = fence_find(oss, client, key_id);
 
 	if (f == NULL) {
 		f = mem_zalloc(sizeof(*f));
@@ -262,7 +270,8 @@ static int fence_set(struct oss *oss, struct uuid client, uint32_t incarnation)
 			return -NE_NOMEM;
 		}
 		f->client = client;
-		hmap_insert(&oss->fences, &f->node, hash_bytes(client.bytes, 16));
+		f->key_id = key_id;
+		hmap_insert(&oss->fences, &f->node, fence_hash(client, key_id));
 	}
 	if (incarnation > f->incarnation) {
 		f->incarnation = incarnation;
@@ -270,20 +279,21 @@ static int fence_set(struct oss *oss, struct uuid client, uint32_t incarnation)
 	return 0;
 }
 
-int oss_fence_add(struct oss *oss, struct uuid client, uint32_t incarnation, uint64_t *ret_lsn)
+int oss_fence_add(struct oss *oss, const struct w_ost_fence_req *fence, uint64_t *ret_lsn)
 {
-	struct d_ost_fence rec = {.incarnation = incarnation, .when = oss_mdt_time(oss)};
+	struct d_ost_fence rec = {.when = oss_mdt_time(oss)};
 	struct put p = {0};
 	struct wire_enc enc = wire_enc_of(p.val, sizeof(p.val));
-	int err = fence_set(oss, client, incarnation);
+	int err = fence_set(oss, fence->client, fence->key_id, fence->incarnation);
 
 	if (err != 0) {
 		return err;
 	}
-	rec.incarnation = fence_find(oss, client)->incarnation;
+	rec.incarnation = fence_find(oss, fence->client, fence->key_id)->incarnation;
 	p.key[0] = 'f';
-	memcpy(p.key + 1, client.bytes, 16);
-	p.key_len = 17;
+	memcpy(p.key + 1, fence->client.bytes, 16);
+	be32_store(p.key + 17, fence->key_id);
+	p.key_len = FENCE_KEY_LEN;
 	err = d_ost_fence_encode(&rec, &enc);
 	ASSERT(err == 0);
 	p.val_len = (uint32_t)enc.pos;
@@ -297,7 +307,7 @@ int oss_fence_check(const struct oss *oss, const struct rpc_identity *id)
 	if (id->role == RPC_ROLE_SERVER || oss->fences.count == 0) {
 		return 0;
 	}
-	f = fence_find(oss, id->client);
+	f = fence_find(oss, id->client, id->key_id);
 	return f != NULL && id->incarnation <= f->incarnation ? -NE_FENCED : 0;
 }
 
@@ -372,11 +382,12 @@ static int load_fence(struct load *l, const struct state_rec *rec)
 	struct d_ost_fence f;
 	struct uuid client;
 
-	if (rec->key_len != 17 || d_ost_fence_decode(&f, rec->val.data, rec->val.len) != 0) {
+	if (rec->key_len != FENCE_KEY_LEN ||
+		d_ost_fence_decode(&f, rec->val.data, rec->val.len) != 0) {
 		return -NE_CORRUPT;
 	}
 	memcpy(client.bytes, (const uint8_t *)rec->key + 1, 16);
-	return fence_set(l->oss, client, f.incarnation);
+	return fence_set(l->oss, client, be32_load((const uint8_t *)rec->key + 17), f.incarnation);
 }
 
 static int load_record(void *ctx, const struct state_rec *rec)

@@ -51,6 +51,7 @@ struct oss_fact {
 struct oss_fence {
 	struct hmap_node node;
 	struct uuid client;
+	uint32_t key_id; /* of the key that proves it */
 	uint32_t incarnation;
 };
 
@@ -259,7 +260,7 @@ _yields_ _check_ int oss_tombstone_add(
 _yields_ _check_ int oss_generation_raise(
 	struct oss *oss, const struct w_object_ref *ref, uint64_t *ret_lsn);
 _yields_ _check_ int oss_fence_add(
-	struct oss *oss, struct uuid client, uint32_t incarnation, uint64_t *ret_lsn);
+	struct oss *oss, const struct w_ost_fence_req *fence, uint64_t *ret_lsn);
 _check_ int oss_fence_check(const struct oss *oss, const struct rpc_identity *id);
 
 /* oss_change.c: removes the object's files, if there are any. */

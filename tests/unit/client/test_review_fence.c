@@ -41,7 +41,7 @@ static void fence(struct cluster *cl, struct client *c, unsigned ost)
 	struct rpc_session_opts so = {.target = c->map.osts[ost]->name,
 		.fsname = CLUSTER_FS,
 		.addrs = &c->map.osts[ost]->addrs};
-	struct w_ost_fence_req req = {.client = c->uuid, .incarnation = 1};
+	struct w_ost_fence_req req = {.client = c->uuid, .key_id = 1, .incarnation = 1};
 	struct w_ost_fence_rep rep;
 	struct rpc_call call = {.op = W_OP_OST_FENCE, .request = &req, .reply = &rep};
 	struct rpc_client *rpc = NULL;

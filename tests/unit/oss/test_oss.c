@@ -18,6 +18,7 @@ __attribute__((visibility("default"))) const char *__lsan_default_suppressions(v
 }
 
 #define BUF (256 * 1024)
+#define KEY_ID 7
 
 struct world {
 	struct sim *sim;
@@ -102,6 +103,7 @@ static struct rpc_client *client_make(struct world *w, enum rpc_role role, uint8
 		.env = sim_node_env(w->client), .incarnation = 1, .key = key, .hostname = "test"};
 	struct rpc_client *client = NULL;
 
+	key->key_id = KEY_ID;
 	key->role = role;
 	key->allow_root = true;
 	key->cluster = w->cluster;
@@ -829,13 +831,25 @@ static void script_fence(struct world *w)
 	struct rpc_call call = {
 		.op = W_OP_OST_FENCE, .flags = RPC_CALL_REPEATABLE, .request = &req, .reply = &rep};
 	struct rpc_call again = call;
+	struct rpc_call other = call;
 
 	CHECK_EQ(do_write(w, object(1, 0), AT(0, 10), 1, 0, NULL), 0);
 	CHECK_EQ(rpc_call(w->host, &call), -NE_PERM);
 	rpc_call_fini(&call);
+	/* Who says to be that client, but proves it with another key, is not that client. */
+	req.key_id = KEY_ID + 1;
+	CHECK_EQ(rpc_call(w->mdt, &other), 0);
+	rpc_call_fini(&other);
+	CHECK_EQ(do_write(w, object(1, 0), AT(0, 10), 1, 0, NULL), 0);
+	req.key_id = KEY_ID;
 	CHECK_EQ(rpc_call(w->mdt, &again), 0);
 	rpc_call_fini(&again);
 	CHECK_EQ(do_write(w, object(1, 0), AT(0, 10), 1, 0, NULL), -NE_FENCED);
+	/* Nor does it come back with the same incarnation once the OST has started again. */
+	crash(w, SIM_POWER_LOSS);
+	CHECK_EQ(rpc_session_connect(w->host, env_now(sim_node_env(w->client)) + 90 * NS_PER_S),
+		-NE_TIMEDOUT);
+	CHECK_EQ(rpc_session_error(w->host), -NE_FENCED);
 }
 
 TEST(a_fenced_client_is_refused)
