@@ -15,6 +15,8 @@
 #define LIM_XATTR_NAME_MAX 255
 #define LIM_XATTR_VALUE_MAX 65536
 #define LIM_XATTR_LIST_MAX 65536
+/* A POSIX ACL as an xattr, bytes: what fits the page in which Linux asks a FUSE file system for it. */
+#define LIM_ACL_BYTES_MAX 4096
 /* Hard links of one file: a file with a million links must work; bound of the 32-bit nlink. */
 #define LIM_LINK_MAX 2000000000
 /* Largest file size, bytes: signed 64-bit offsets end here. */

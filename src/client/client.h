@@ -53,6 +53,7 @@ struct client_cred {
 	uint64_t caps;
 	const uint32_t *groups; /* NULL: ask groups() when needed */
 	uint32_t group_count;
+	bool guard_links; /* the caller's host has fs.protected_hardlinks: see client_link */
 };
 
 struct client_attr {
@@ -68,6 +69,8 @@ struct client_attr {
 	uint32_t blksize;
 	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
 	uint64_t change;
+	uint32_t projid;
+	unsigned flags; /* enum client_flag */
 };
 
 /* A name in a directory. */
@@ -89,6 +92,13 @@ struct client_buffers {
 	uint64_t off;
 };
 
+/* What chattr sets, of files and directories. */
+enum client_flag {
+	CLIENT_FLAG_IMMUTABLE = 1,
+	CLIENT_FLAG_APPEND = 2,
+	CLIENT_FLAG_NODUMP = 4,
+};
+
 /* client_setattr's valid bits. */
 enum client_set {
 	CLIENT_SET_MODE = 1,
@@ -99,8 +109,11 @@ enum client_set {
 	CLIENT_SET_ATIME_NOW = 32,
 	CLIENT_SET_MTIME = 64,
 	CLIENT_SET_MTIME_NOW = 128,
-	CLIENT_SET_KILL_SUID = 256,
-	CLIENT_SET_KILL_CAPABILITY = 4096,
+	CLIENT_SET_KILL_SUID = 256, /* what a write by somebody without CAP_FSETID takes away */
+	CLIENT_SET_KILL_CAPABILITY = 4096, /* what any write takes away */
+	CLIENT_SET_TOUCH = 8192, /* chown(-1, -1) */
+	CLIENT_SET_FLAGS = 16384,
+	CLIENT_SET_PROJID = 32768,
 };
 
 struct client_setattr {
@@ -111,6 +124,8 @@ struct client_setattr {
 	uint64_t size;
 	int64_t atime_ns;
 	int64_t mtime_ns;
+	uint32_t projid;
+	unsigned flags; /* enum client_flag */
 };
 
 struct client_statfs {
@@ -155,7 +170,8 @@ struct client_create {
 _yields_ _check_ int client_create(struct client *c, const struct client_cred *cred,
 	struct fid parent, const char *name, const struct client_create *how,
 	struct client_attr *ret_attr);
-/* open(O_CREAT): creates and opens, or opens the existing one unless O_EXCL. */
+/* open(O_CREAT): creates and opens, or opens the existing one unless O_EXCL. O_TMPFILE: a file without a name in the
+ * directory at.parent (at.name is ignored), which client_link may name unless O_EXCL. */
 _yields_ _check_ int client_create_open(struct client *c, const struct client_cred *cred,
 	struct client_entry at, const struct client_create *how, struct client_attr *ret_attr,
 	struct client_file **ret_file);
@@ -163,8 +179,12 @@ _yields_ _check_ int client_unlink(
 	struct client *c, const struct client_cred *cred, struct fid parent, const char *name);
 _yields_ _check_ int client_rmdir(
 	struct client *c, const struct client_cred *cred, struct fid parent, const char *name);
+/* With cred->guard_links only what the caller owns, or a plain file the caller may read and write: -NE_PERM. */
 _yields_ _check_ int client_link(struct client *c, const struct client_cred *cred, struct fid fid,
 	struct fid parent, const char *name, struct client_attr *ret_attr);
+/* Called with the last attributes of each inode whose last name went by a call to this client. Must not yield. */
+typedef void client_gone_fn(void *ctx, const struct client_attr *attr);
+void client_gone_set(struct client *c, client_gone_fn *fn, void *ctx);
 /* flags: RENAME_NOREPLACE, RENAME_EXCHANGE. */
 _yields_ _check_ int client_rename(struct client *c, const struct client_cred *cred,
 	struct client_entry src, struct client_entry dst, unsigned flags);
@@ -189,7 +209,10 @@ _yields_ _check_ int client_listxattr(struct client *c, const struct client_cred
 
 /* The kernel's mark of an execve (__FMODE_EXEC): permission to execute is asked, not to read. */
 #define CLIENT_O_EXEC 0x20
-/* open_flags: O_ACCMODE, O_APPEND, O_TRUNC, O_SYNC, O_DSYNC, O_DIRECT, CLIENT_O_EXEC. */
+/* O_NOATIME where fcntl.h shows it. */
+#define CLIENT_O_NOATIME 01000000
+/* open_flags: O_ACCMODE (3: permission to do both, as Linux has it), O_APPEND, O_TRUNC, O_SYNC, O_DSYNC, O_DIRECT,
+ * CLIENT_O_EXEC, CLIENT_O_NOATIME. */
 _yields_ _check_ int client_open(struct client *c, const struct client_cred *cred, struct fid fid,
 	int open_flags, struct client_attr *ret_attr, struct client_file **ret_file);
 /* Gives the handle back; after a write the file's size becomes the MDT's. The result is what close(2)

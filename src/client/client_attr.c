@@ -19,7 +19,21 @@ bool client_size_is_open(const struct w_attr *attr)
 		(attr->state & W_ATTR_STATE_INLINE) == 0;
 }
 
-static void attr_convert(const struct w_attr *from, struct client_attr *ret_attr)
+static unsigned flags_of(uint32_t state)
+{
+	return ((state & W_ATTR_STATE_IMMUTABLE) != 0 ? (unsigned)CLIENT_FLAG_IMMUTABLE : 0) |
+		((state & W_ATTR_STATE_APPEND_ONLY) != 0 ? (unsigned)CLIENT_FLAG_APPEND : 0) |
+		((state & W_ATTR_STATE_NODUMP) != 0 ? (unsigned)CLIENT_FLAG_NODUMP : 0);
+}
+
+static uint32_t state_of(unsigned flags)
+{
+	return ((flags & CLIENT_FLAG_IMMUTABLE) != 0 ? W_ATTR_STATE_IMMUTABLE : 0) |
+		((flags & CLIENT_FLAG_APPEND) != 0 ? W_ATTR_STATE_APPEND_ONLY : 0) |
+		((flags & CLIENT_FLAG_NODUMP) != 0 ? W_ATTR_STATE_NODUMP : 0);
+}
+
+void client_attr_convert(const struct w_attr *from, struct client_attr *ret_attr)
 {
 	*ret_attr = (struct client_attr){
 		.fid = from->fid,
@@ -37,6 +51,8 @@ static void attr_convert(const struct w_attr *from, struct client_attr *ret_attr
 		.ctime_ns = from->ctime,
 		.btime_ns = from->btime,
 		.change = from->change,
+		.projid = from->projid,
+		.flags = flags_of(from->state),
 	};
 }
 
@@ -49,7 +65,7 @@ static int attr_complete(struct client *c, const struct w_attr *from, struct cli
 	if (err != 0) {
 		return err;
 	}
-	attr_convert(from, ret_attr);
+	client_attr_convert(from, ret_attr);
 	ret_attr->size = sizes.size;
 	ret_attr->blocks = sizes.blocks;
 	if (sizes.mtime_ns > from->mtime_floor) {
@@ -81,7 +97,7 @@ static int attr_ask_again(struct client *c, struct fid fid, struct client_attr *
 			return err;
 		}
 		if (!client_size_is_open(&rep.info.attr)) {
-			attr_convert(&rep.info.attr, ret_attr);
+			client_attr_convert(&rep.info.attr, ret_attr);
 			return 0;
 		}
 		it = w_layout_iter(&rep.info.layouts.view);
@@ -103,7 +119,7 @@ int client_attr_finish(struct client *c, const struct w_attr *attr, struct clien
 
 	ASSERT(attr != NULL && ret_attr != NULL);
 	if (!client_size_is_open(attr)) {
-		attr_convert(attr, ret_attr);
+		client_attr_convert(attr, ret_attr);
 		return 0;
 	}
 	if (layout == NULL || layout->gen != attr->layout_gen) {
@@ -123,7 +139,7 @@ int client_info_finish(
 	int err;
 
 	if (!client_size_is_open(&info->attr)) {
-		attr_convert(&info->attr, ret_attr);
+		client_attr_convert(&info->attr, ret_attr);
 		return 0;
 	}
 	if (w_layout_next(&it, &from)) {
@@ -191,6 +207,9 @@ static uint32_t set_valid(const struct client_setattr *set)
 		{CLIENT_SET_MTIME_NOW, W_SETATTR_VALID_MTIME_NOW},
 		{CLIENT_SET_KILL_SUID, W_SETATTR_VALID_KILL_SUID},
 		{CLIENT_SET_KILL_CAPABILITY, W_SETATTR_VALID_KILL_CAPABILITY},
+		{CLIENT_SET_TOUCH, W_SETATTR_VALID_TOUCH},
+		{CLIENT_SET_FLAGS, W_SETATTR_VALID_FLAGS},
+		{CLIENT_SET_PROJID, W_SETATTR_VALID_PROJID},
 	};
 	uint32_t valid = 0;
 
@@ -213,6 +232,8 @@ int client_setattr(struct client *c, const struct client_cred *cred, struct fid 
 		.size = set->size,
 		.atime = set->atime_ns,
 		.mtime = set->mtime_ns,
+		.projid = set->projid,
+		.state = state_of(set->flags),
 	};
 	struct w_mds_setattr_rep rep;
 	_cleanup_(rpc_call_fini) struct rpc_call call = {

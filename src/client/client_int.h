@@ -167,6 +167,7 @@ struct client_file {
 	bool dir;
 	bool wrote; /* striped data */
 	bool did_read;
+	bool noatime; /* reading does not move the access time */
 	bool size_opened; /* the MDT has noted that this handle may write objects */
 	uint64_t lost_seen;
 };
@@ -185,6 +186,8 @@ struct client {
 	uint64_t patience_ns;
 	client_groups_fn *groups;
 	void *groups_ctx;
+	client_gone_fn *gone;
+	void *gone_ctx;
 	unsigned mgs_addr_count;
 	struct rpc_addrs mgs_addrs;
 	struct fid root;
@@ -341,6 +344,8 @@ _yields_ _check_ int client_attr_finish(struct client *c, const struct w_attr *a
 /* The same for an answer that may hold a layout. */
 _yields_ _check_ int client_info_finish(
 	struct client *c, const struct w_inode_info *info, struct client_attr *ret_attr);
+/* As the MDT has them, without asking an OST. */
+void client_attr_convert(const struct w_attr *from, struct client_attr *ret_attr);
 /* Does the size have to be asked of the OSTs? */
 bool client_size_is_open(const struct w_attr *attr);
 

@@ -35,6 +35,23 @@ int client_lookup(struct client *c, const struct client_cred *cred, struct fid p
 	return err != 0 ? err : client_info_finish(c, &rep.info, ret_attr);
 }
 
+void client_gone_set(struct client *c, client_gone_fn *fn, void *ctx)
+{
+	ASSERT(c->gone == NULL || fn == NULL);
+	c->gone = fn;
+	c->gone_ctx = ctx;
+}
+
+static void gone_tell(struct client *c, const struct w_attr *from)
+{
+	struct client_attr attr;
+
+	if (c->gone != NULL && from->nlink == 0) {
+		client_attr_convert(from, &attr);
+		c->gone(c->gone_ctx, &attr);
+	}
+}
+
 static int remove_name(struct client *c, const struct client_cred *cred, struct fid parent,
 	const char *name, bool directory)
 {
@@ -51,7 +68,11 @@ static int remove_name(struct client *c, const struct client_cred *cred, struct 
 		return err;
 	}
 	req.name = wire_str_of(name);
-	return client_mdt_ask(c, cred, &req.cred, &call);
+	err = client_mdt_ask(c, cred, &req.cred, &call);
+	if (err == 0) {
+		gone_tell(c, &rep.attr);
+	}
+	return err;
 }
 
 int client_unlink(
@@ -69,7 +90,7 @@ int client_rmdir(
 int client_link(struct client *c, const struct client_cred *cred, struct fid fid, struct fid parent,
 	const char *name, struct client_attr *ret_attr)
 {
-	struct w_mds_link_req req = {.fid = fid, .parent = parent};
+	struct w_mds_link_req req = {.fid = fid, .parent = parent, .guarded = cred->guard_links};
 	struct w_mds_link_rep rep;
 	_cleanup_(rpc_call_fini) struct rpc_call call = {
 		.op = W_OP_MDS_LINK, .request = &req, .reply = &rep};
@@ -94,6 +115,8 @@ int client_rename(struct client *c, const struct client_cred *cred, struct clien
 	const char *dst_name = dst.name;
 	struct w_mds_rename_req req = {.src_parent = src_parent, .dst_parent = dst_parent};
 	struct w_mds_rename_rep rep;
+	struct w_attr replaced;
+	struct wire_iter it;
 	_cleanup_(rpc_call_fini) struct rpc_call call = {
 		.op = W_OP_MDS_RENAME, .request = &req, .reply = &rep};
 	int err = client_change_check(c);
@@ -114,7 +137,14 @@ int client_rename(struct client *c, const struct client_cred *cred, struct clien
 	req.flags |= (flags & RENAME_EXCHANGE_FLAG) != 0 ? W_RENAME_FLAGS_EXCHANGE : 0;
 	req.src_name = wire_str_of(src_name);
 	req.dst_name = wire_str_of(dst_name);
-	return client_mdt_ask(c, cred, &req.cred, &call);
+	err = client_mdt_ask(c, cred, &req.cred, &call);
+	if (err == 0) {
+		it = w_attr_iter(&rep.replaced.view);
+		if (w_attr_next(&it, &replaced)) {
+			gone_tell(c, &replaced);
+		}
+	}
+	return err;
 }
 
 int client_readlink(

@@ -17,9 +17,10 @@ uint32_t client_open_flags(int open_flags)
 	uint32_t flags = 0;
 	int acc = open_flags & O_ACCMODE;
 
-	flags |= acc == O_RDONLY || acc == O_RDWR ? W_OPEN_FLAGS_READ : 0;
+	/* Access mode 3: neither read nor write, but permission to do both is asked. */
+	flags |= acc != O_WRONLY ? W_OPEN_FLAGS_READ : 0;
 	flags |= (open_flags & CLIENT_O_EXEC) != 0 ? W_OPEN_FLAGS_EXEC : 0;
-	flags |= acc == O_WRONLY || acc == O_RDWR ? W_OPEN_FLAGS_WRITE : 0;
+	flags |= acc != O_RDONLY ? W_OPEN_FLAGS_WRITE : 0;
 	flags |= (open_flags & O_APPEND) != 0 ? W_OPEN_FLAGS_APPEND : 0;
 	flags |= (open_flags & O_TRUNC) != 0 ? W_OPEN_FLAGS_TRUNC : 0;
 	flags |= (open_flags & (O_SYNC | O_DSYNC)) != 0 ? W_OPEN_FLAGS_SYNC : 0;
@@ -37,6 +38,7 @@ static struct client_file *file_new(
 	}
 	f->handle = c->handle_next++;
 	f->open_flags = client_open_flags(open_flags);
+	f->noatime = (open_flags & CLIENT_O_NOATIME) != 0;
 	f->cred = *cred;
 	f->cred.groups = NULL;
 	f->cred.group_count = 0;
@@ -203,20 +205,22 @@ static int create_layout(struct create_op *op, const struct client_create *how)
 static int create_prepare(
 	struct create_op *op, struct fid parent, const char *name, const struct client_create *how)
 {
-	size_t len = strlen(name);
+	bool nameless = (how->open_flags & O_TMPFILE) == O_TMPFILE;
+	size_t len = nameless ? 0 : strlen(name);
 	int err = client_change_check(op->c);
 
 	if (err != 0) {
 		return err;
 	}
-	if (len == 0 || len > LIM_NAME_MAX) {
+	if ((len == 0 && !nameless) || len > LIM_NAME_MAX) {
 		return len == 0 ? -NE_NOENT : -NE_NAMETOOLONG;
 	}
 	if (how->target != NULL && strlen(how->target) > LIM_SYMLINK_MAX) {
 		return -NE_NAMETOOLONG;
 	}
 	op->req.parent = parent;
-	op->req.name = wire_str_of(name);
+	op->req.name = wire_str_n(name, len);
+	op->req.flags |= nameless ? W_CREATE_FLAGS_TMPFILE : 0;
 	op->req.mode = how->mode;
 	op->req.umask = how->umask;
 	op->req.rdev = how->rdev;
@@ -333,7 +337,7 @@ int client_release(struct client *c, struct client_file *f)
 		err = close_report(c, f, &sizes, &req.report);
 		/* Without a report the MDT asks the OSTs itself. */
 	}
-	if (f->did_read && !c->read_only) {
+	if (f->did_read && !f->noatime && !c->read_only) {
 		req.atime = mdt_time(c);
 	}
 	f->closing = true;

@@ -27,10 +27,14 @@ struct writing {
 
 bool client_suid_kills(const struct client_file *f, const struct client_cred *cred)
 {
-	uint32_t mode = f->inode->mode;
-	bool sgid = (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+	return (cred->caps & CAP_FSETID_BIT) == 0 && (f->inode->mode & (S_ISUID | S_ISGID)) != 0;
+}
 
-	return (cred->caps & CAP_FSETID_BIT) == 0 && ((mode & S_ISUID) != 0 || sgid);
+/* Set-gid without execution by the group goes only if the writer is not in the group: the MDT is asked. */
+static bool asks_suid(const struct writing *w)
+{
+	return client_suid_kills(w->f, w->cred) &&
+		(w->f->inode->mode & (S_ISGID | S_IXGRP)) == S_ISGID;
 }
 
 int client_suid_kill(struct client *c, struct client_file *f, const struct client_cred *cred)
@@ -245,8 +249,11 @@ static int write_inline(struct writing *w, bool append)
 static int write_any(struct writing *w)
 {
 	bool append = (w->f->open_flags & W_OPEN_FLAGS_APPEND) != 0;
-	int err;
+	int err = asks_suid(w) ? client_suid_kill(w->c, w->f, w->cred) : 0;
 
+	if (err != 0) {
+		return err;
+	}
 	if (w->f->inode->inline_data) {
 		err = write_inline(w, append);
 		if (err != -NE_FBIG && err != -NE_LAYOUT_CHANGED) {

@@ -446,6 +446,14 @@ struct fuse_statfs_out {
 	uint32_t spare[6];
 };
 
+/* What the kernel's own file attribute calls look at; the argument's bytes follow. */
+struct fuse_ioctl_out {
+	int32_t result;
+	uint32_t flags;
+	uint32_t in_iovs;
+	uint32_t out_iovs;
+};
+
 struct fuse_getxattr_out {
 	uint32_t size;
 	uint32_t padding;
@@ -534,6 +542,7 @@ _Static_assert(sizeof(struct fuse_open_out) == 16, "abi");
 _Static_assert(sizeof(struct fuse_create_out) == 144, "abi");
 _Static_assert(sizeof(struct fuse_statfs_out) == 80, "abi");
 _Static_assert(sizeof(struct fuse_init_out) == 64, "abi");
+_Static_assert(sizeof(struct fuse_ioctl_out) == 16, "abi");
 _Static_assert(sizeof(struct fuse_dirent) == 24, "abi");
 _Static_assert(sizeof(struct fuse_uring_ent) == 32, "abi");
 _Static_assert(sizeof(struct fuse_uring_header) == 288, "abi");

@@ -90,7 +90,8 @@ static bool dev_inline(struct fuse_session *s, const struct fuse_raw *raw, uint3
 	switch (opcode) {
 	case FUSE_FORGET:
 	case FUSE_BATCH_FORGET:
-		/* Node ids are inode numbers: there is nothing to forget. */
+		/* Node ids are inode numbers: there is nothing to forget, but what is dead already. */
+		fuse_grave_forget(s, raw);
 		s->counters.forgets++;
 		return true;
 	case FUSE_INTERRUPT:

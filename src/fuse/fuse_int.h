@@ -38,6 +38,15 @@
 /* fuse_req records kept for re-use. */
 #define FUSE_REQS_KEEP 64
 #define FUSE_HANDLES_MAX (UINT32_C(1) << 20)
+/* Removed inodes whose last attributes are kept for who still holds them (about 200 bytes each). */
+#define FUSE_GRAVES_MAX 65536
+/* The longest argument of an ioctl that is answered: struct fsxattr, rounded up. */
+#define FUSE_IOCTL_BYTES 32
+
+struct fuse_ioctl_answer {
+	struct fuse_ioctl_out head;
+	uint8_t bytes[FUSE_IOCTL_BYTES];
+};
 
 enum fuse_req_state {
 	FUSE_REQ_QUEUED, /* for a fiber */
@@ -78,6 +87,7 @@ struct fuse_req {
 		struct fuse_copy_file_range_out copied;
 		struct fuse_statfs_out statfs;
 		struct fuse_getxattr_out getxattr;
+		struct fuse_ioctl_answer ioctl;
 	} out;
 	alignas(8) uint8_t in[FUSE_IN_INLINE];
 };
@@ -128,6 +138,7 @@ struct fuse_session {
 		[FUSE_INTR_EARLY]; /* numbers of INTERRUPTs whose request was not seen yet */
 	unsigned intr_early_next;
 	struct idr handles; /* struct fuse_handle */
+	struct hmap graves; /* fuse_grave.c */
 	struct fuse_uring *uring;
 	struct fuse_counters counters;
 	struct metric_hist latency[FUSE_OPCODES]; /* of answered requests */
@@ -214,11 +225,23 @@ _yields_ _check_ int fuse_handle_file(
 _yields_ int fuse_handle_close(struct fuse_session *s, uint64_t fh);
 _yields_ void fuse_handles_close_all(struct fuse_session *s);
 
+/* ---- fuse_grave.c ---- */
+
+/* A client_gone_fn; ctx is the session. */
+void fuse_grave_dig(void *ctx, const struct client_attr *attr);
+/* -NE_STALE when nothing is known. */
+_check_ int fuse_grave_attr(
+	const struct fuse_session *s, uint64_t nodeid, struct client_attr *ret_attr);
+/* The kernel has forgotten what a FORGET or BATCH_FORGET names. */
+void fuse_grave_forget(struct fuse_session *s, const struct fuse_raw *raw);
+void fuse_graves_free(struct fuse_session *s);
+
 /* ---- fuse_ops_*.c ---- */
 
 fuse_op_fn fuse_op_lookup, fuse_op_symlink, fuse_op_mknod, fuse_op_mkdir, fuse_op_unlink;
 fuse_op_fn fuse_op_rmdir, fuse_op_rename, fuse_op_rename2, fuse_op_link, fuse_op_readlink;
-fuse_op_fn fuse_op_create, fuse_op_open, fuse_op_read, fuse_op_write, fuse_op_release;
+fuse_op_fn fuse_op_create, fuse_op_tmpfile, fuse_op_ioctl, fuse_op_open, fuse_op_read;
+fuse_op_fn fuse_op_write, fuse_op_release;
 fuse_op_fn fuse_op_fallocate, fuse_op_lseek, fuse_op_copy_file_range;
 fuse_op_fn fuse_op_fsync, fuse_op_getattr, fuse_op_statx, fuse_op_setattr, fuse_op_access;
 fuse_op_fn fuse_op_statfs, fuse_op_opendir, fuse_op_readdir, fuse_op_fsyncdir;
@@ -231,5 +254,7 @@ ssize_t fuse_sys_writev(int fd, const struct iovec *iov, int count);
 int fuse_sys_nonblock(int fd);
 /* The whole of a small file as text with a NUL; bytes read. */
 ssize_t fuse_sys_text(const char *path, char *buf, size_t cap);
+/* The host's fs.protected_hardlinks as it is now. */
+bool fuse_sys_links_guarded(void);
 
 #endif

@@ -2,10 +2,8 @@
  * Which function serves which request, and the few that are refused without asking anybody.
  *
  * ENOSYS makes the kernel do without, once and for ever: FLUSH (nothing is held back before write-behind exists, so close
- * has nothing to report that a write or fsync did not), TMPFILE (then EOPNOTSUPP), POLL, BMAP, locks (local).
+ * has nothing to report that a write or fsync did not), POLL, BMAP, locks (local).
  */
-#include <errno.h>
-
 #include "fuse/fuse_int.h"
 
 static int op_none(_unused_ struct fuse_req *req)
@@ -16,13 +14,6 @@ static int op_none(_unused_ struct fuse_req *req)
 static int op_done(_unused_ struct fuse_req *req)
 {
 	return 0;
-}
-
-/* ENOTTY has no code of ours; older kernels hand ENOSYS on to the caller. */
-static int op_ioctl(struct fuse_req *req)
-{
-	req->ret_errno = ENOTTY;
-	return -NE_NOSYS;
 }
 
 static fuse_op_fn *const table[FUSE_OPCODES] = {
@@ -55,7 +46,7 @@ static fuse_op_fn *const table[FUSE_OPCODES] = {
 	[FUSE_READDIRPLUS] = fuse_op_readdir,
 	[FUSE_RELEASEDIR] = fuse_op_release,
 	[FUSE_FSYNCDIR] = fuse_op_fsyncdir,
-	[FUSE_IOCTL] = op_ioctl,
+	[FUSE_IOCTL] = fuse_op_ioctl,
 	[FUSE_ACCESS] = fuse_op_access,
 	[FUSE_CREATE] = fuse_op_create,
 	[FUSE_DESTROY] = op_done,
@@ -63,6 +54,7 @@ static fuse_op_fn *const table[FUSE_OPCODES] = {
 	[FUSE_LSEEK] = fuse_op_lseek,
 	[FUSE_COPY_FILE_RANGE] = fuse_op_copy_file_range,
 	[FUSE_COPY_FILE_RANGE_64] = fuse_op_copy_file_range,
+	[FUSE_TMPFILE] = fuse_op_tmpfile,
 	[FUSE_STATX] = fuse_op_statx,
 };
 

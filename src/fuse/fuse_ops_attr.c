@@ -27,13 +27,21 @@ static int attr_answer(struct fuse_req *req, int rc, const struct client_attr *a
 	return rc;
 }
 
+/* Attributes of what is there, or was until it was removed and is still held. */
+static int attr_ask(struct fuse_req *req, struct client_file *file, struct client_attr *ret_attr)
+{
+	struct client_cred cred = fuse_req_cred(req);
+	int rc = client_getattr(req->s->client, &cred, node_of(req), file, ret_attr);
+
+	return rc == -NE_STALE ? fuse_grave_attr(req->s, req->msg.head.nodeid, ret_attr) : rc;
+}
+
 int fuse_op_getattr(struct fuse_req *req)
 {
 	const struct fuse_getattr_in *in = &req->msg.arg.getattr;
-	struct client_cred cred = fuse_req_cred(req);
 	struct client_file *file = file_of(req, (in->flags & FUSE_GETATTR_FH) != 0, in->fh);
 	struct client_attr attr;
-	int rc = client_getattr(req->s->client, &cred, node_of(req), file, &attr);
+	int rc = attr_ask(req, file, &attr);
 
 	return attr_answer(req, rc, &attr);
 }
@@ -41,10 +49,9 @@ int fuse_op_getattr(struct fuse_req *req)
 int fuse_op_statx(struct fuse_req *req)
 {
 	const struct fuse_statx_in *in = &req->msg.arg.statx;
-	struct client_cred cred = fuse_req_cred(req);
 	struct client_file *file = file_of(req, (in->flags & FUSE_GETATTR_FH) != 0, in->fh);
 	struct client_attr attr;
-	int rc = client_getattr(req->s->client, &cred, node_of(req), file, &attr);
+	int rc = attr_ask(req, file, &attr);
 
 	if (rc == 0) {
 		req->out.statx = (struct fuse_statx_out){.attr_valid = 0};
@@ -81,7 +88,8 @@ static unsigned set_valid(uint32_t valid)
 	if ((valid & FATTR_MTIME_NOW) != 0) {
 		set = (set & ~(unsigned)CLIENT_SET_MTIME) | CLIENT_SET_MTIME_NOW;
 	}
-	return set;
+	/* chown(-1, -1), which the VFS passes on for what it does besides: ctime, set-id bits. */
+	return set != 0 ? set : (unsigned)CLIENT_SET_TOUCH;
 }
 
 int fuse_op_setattr(struct fuse_req *req)

@@ -10,7 +10,9 @@
 
 #include "fuse/fuse_int.h"
 
-#define OPEN_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | CLIENT_O_EXEC)
+#define OPEN_FLAGS \
+	(O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | CLIENT_O_EXEC | \
+		CLIENT_O_NOATIME)
 
 static void open_fill(int flags, uint64_t fh, struct fuse_open_out *ret_open)
 {
@@ -45,7 +47,8 @@ int fuse_op_open(struct fuse_req *req)
 	return rc;
 }
 
-int fuse_op_create(struct fuse_req *req)
+/* CREATE and TMPFILE: `more` are the flags that make the difference. */
+static int create_open(struct fuse_req *req, int more)
 {
 	const struct fuse_create_in *in = &req->msg.arg.create;
 	struct fuse_session *s = req->s;
@@ -53,7 +56,7 @@ int fuse_op_create(struct fuse_req *req)
 		fuse_req_cred_kill(req, (in->open_flags & FUSE_OPEN_KILL_SUIDGID) != 0);
 	struct client_create how = {.mode = (in->mode & 07777) | S_IFREG,
 		.umask = in->umask,
-		.open_flags = (int)in->flags & (OPEN_FLAGS | O_EXCL | O_CREAT)};
+		.open_flags = ((int)in->flags & (OPEN_FLAGS | O_EXCL)) | more};
 	struct client_file *file;
 	struct client_attr attr;
 	uint64_t fh;
@@ -72,6 +75,16 @@ int fuse_op_create(struct fuse_req *req)
 		req->ret_len = sizeof(req->out.create);
 	}
 	return rc;
+}
+
+int fuse_op_create(struct fuse_req *req)
+{
+	return create_open(req, O_CREAT);
+}
+
+int fuse_op_tmpfile(struct fuse_req *req)
+{
+	return create_open(req, O_TMPFILE);
 }
 
 int fuse_op_release(struct fuse_req *req)

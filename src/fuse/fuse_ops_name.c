@@ -107,7 +107,12 @@ int fuse_op_link(struct fuse_req *req)
 	struct client_cred cred = fuse_req_cred(req);
 	struct fid fid = fuse_node_fid(req->s, req->msg.arg.link.nodeid);
 	struct client_attr attr;
-	int rc = client_link(req->s->client, &cred, fid, parent_of(req), req->msg.name, &attr);
+	int rc;
+
+	/* The VFS asks the file system whether the caller may read and write the file, which here answers at the
+	 * operation only. */
+	cred.guard_links = cred.uid != 0 && fuse_sys_links_guarded();
+	rc = client_link(req->s->client, &cred, fid, parent_of(req), req->msg.name, &attr);
 
 	return entry_answer(req, rc, &attr);
 }

@@ -159,10 +159,11 @@ static int name_take(struct cursor *c, bool target, const char **ret_name)
 	return 0;
 }
 
-/* Names of attributes may hold a slash. */
+/* Names of attributes may hold a slash; that of a TMPFILE is nothing but one, and means nothing. */
 static bool name_is_free(uint32_t opcode)
 {
-	return opcode == FUSE_SETXATTR || opcode == FUSE_GETXATTR || opcode == FUSE_REMOVEXATTR;
+	return opcode == FUSE_TMPFILE || opcode == FUSE_SETXATTR || opcode == FUSE_GETXATTR ||
+		opcode == FUSE_REMOVEXATTR;
 }
 
 static int names_take(const struct shape *shape, struct cursor *c, struct fuse_msg *msg)

@@ -35,6 +35,8 @@ int fuse_session_new(const struct fuse_options *options, struct fuse_session **r
 	list_init(&s->idle);
 	list_init(&s->interrupted);
 	idr_init(&s->handles, FUSE_HANDLES_MAX);
+	hmap_init(&s->graves);
+	client_gone_set(s->client, fuse_grave_dig, s);
 	*ret_session = s;
 	return 0;
 }
@@ -105,6 +107,8 @@ void fuse_session_free(struct fuse_session *s)
 	}
 	ASSERT(!s->reading && s->fibers == 0);
 	fuse_handles_close_all(s);
+	client_gone_set(s->client, NULL, NULL);
+	fuse_graves_free(s);
 	fuse_uring_free(s->uring);
 	while ((entry = list_pop_front(&s->idle)) != NULL) {
 		mem_free(list_entry(entry, struct fuse_req, link));

@@ -61,3 +61,11 @@ ssize_t fuse_sys_text(const char *path, char *buf, size_t cap)
 	buf[len] = '\0';
 	return n < 0 ? n : (ssize_t)len;
 }
+
+bool fuse_sys_links_guarded(void)
+{
+	char text[8];
+
+	return fuse_sys_text("/proc/sys/fs/protected_hardlinks", text, sizeof(text)) > 0 &&
+		text[0] == '1';
+}

@@ -44,11 +44,23 @@ static void rule_tie(struct mds_check *c, const struct check_tie *t)
 static void rule_dir(struct mds_check *c, const struct check_inode *i)
 {
 	bool root = fid_eq(i->fid, fid_root());
+	bool orphan = (i->d.state & W_ATTR_STATE_ORPHAN) != 0;
 
 	if (i->d.entries != i->entries) {
 		mds_check_report(c, "entry count is %llu, should be %llu fid=%#llx:%#x",
 			(unsigned long long)i->d.entries, (unsigned long long)i->entries,
 			WHO(i->fid));
+	}
+	if (i->orphan != orphan) {
+		mds_check_report(c, "orphan record and state of a directory differ fid=%#llx:%#x",
+			WHO(i->fid));
+	}
+	if (orphan) {
+		if (i->d.nlink != 0 || i->names != 0 || i->entries != 0) {
+			mds_check_report(
+				c, "directory without a name has links fid=%#llx:%#x", WHO(i->fid));
+		}
+		return;
 	}
 	if (i->d.nlink != 2 + i->subdirs) {
 		mds_check_report(c, "directory's link count is %u, should be %llu fid=%#llx:%#x",
@@ -60,9 +72,6 @@ static void rule_dir(struct mds_check *c, const struct check_inode *i)
 	}
 	if (root ? !fid_eq(i->d.parent, i->fid) : !i->parent_named) {
 		mds_check_report(c, "directory's parent is wrong fid=%#llx:%#x", WHO(i->fid));
-	}
-	if (i->orphan) {
-		mds_check_report(c, "directory is an orphan fid=%#llx:%#x", WHO(i->fid));
 	}
 }
 
@@ -172,7 +181,7 @@ void mds_check_rules(struct mds_check *c)
 	HMAP_FOREACH (it, &c->inodes) {
 		struct check_inode *i = container_of(it, struct check_inode, node);
 
-		if (i->present && S_ISDIR(i->d.mode)) {
+		if (i->present && S_ISDIR(i->d.mode) && i->d.nlink != 0) {
 			rule_reached(c, i);
 		}
 	}

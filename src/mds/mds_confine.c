@@ -153,7 +153,8 @@ int mds_reach(struct mds_op *op, struct fid fid, struct mds_inode **ret_inode)
 	int r = mds_inode_get(op, mds_fid_translate(op, fid), &inode);
 
 	if (r == 0 && op->session != NULL && op->session->confined) {
-		r = mds_is_dir(inode) ? dir_inside(op, inode->fid) : file_inside(op, inode);
+		r = mds_is_dir(inode) && inode->d.nlink != 0 ? dir_inside(op, inode->fid)
+							     : file_inside(op, inode);
 	}
 	if (r < 0) {
 		return r;

@@ -36,19 +36,20 @@ static int request_check(const struct w_mds_create_req *req)
 	if ((req->flags & ~W_CREATE_FLAGS_ALL) != 0) {
 		return -NE_INVAL;
 	}
-	if ((req->flags & W_CREATE_FLAGS_TMPFILE) != 0) {
-		return -NE_NOTSUP;
-	}
 	if (S_ISLNK(req->mode) && (t->len == 0 || memchr(t->ptr, 0, t->len) != NULL)) {
 		return t->len == 0 ? -NE_NOENT : -NE_INVAL;
 	}
 	if ((req->flags & W_CREATE_FLAGS_OPEN) != 0 && !S_ISREG(req->mode)) {
 		return -NE_INVAL;
 	}
+	if ((req->flags & W_CREATE_FLAGS_TMPFILE) != 0) {
+		return (req->flags & W_CREATE_FLAGS_OPEN) != 0 && req->name.len == 0 ? 0
+										     : -NE_INVAL;
+	}
 	return mds_name_check(req->name);
 }
 
-/* Permissions and group of a new inode: umask, and what a set-gid directory hands down. */
+/* Mode and group of a new inode: what a set-gid directory hands down. The umask or the default ACL come later. */
 static int owner_set(
 	struct mds_op *op, const struct mds_inode *dir, uint32_t *ret_mode, uint32_t *ret_gid)
 {
@@ -70,12 +71,7 @@ static int owner_set(
 			mode &= member != 0 ? ~0u : ~(uint32_t)S_ISGID;
 		}
 	}
-	if (S_ISLNK(mode)) {
-		mode = S_IFLNK | 0777;
-	} else {
-		mode &= ~(req->umask & 0777u);
-	}
-	*ret_mode = mode;
+	*ret_mode = S_ISLNK(mode) ? S_IFLNK | 0777 : mode;
 	*ret_gid = gid;
 	return 0;
 }
@@ -118,6 +114,10 @@ static int inode_make(struct mds_op *op, struct mds_inode *dir, struct mds_inode
 	inode->d.parent = dir->fid;
 	inode->d.projid = dir->d.projid;
 	inode->d.dir_shards = S_ISDIR(mode) ? 1 : 0;
+	r = S_ISLNK(mode) ? 0 : mds_acl_inherit(op, dir, req->umask, inode);
+	if (r < 0) {
+		return r;
+	}
 	if (S_ISLNK(mode)) {
 		r = symlink_fill(op, inode);
 	} else if (S_ISREG(mode) || S_ISDIR(mode)) {
@@ -193,6 +193,29 @@ static int create_new(struct mds_op *op, struct mds_inode *dir)
 	return r;
 }
 
+/* O_TMPFILE: a file of nobody's, in this directory's name only. */
+static int create_nameless(struct mds_op *op, struct mds_inode *dir)
+{
+	const struct w_mds_create_req *req = op->req;
+	struct mds_inode *inode = NULL;
+	int r = create_permitted(op, dir);
+
+	if (r == 0) {
+		r = inode_make(op, dir, &inode);
+	}
+	if (r < 0) {
+		return r;
+	}
+	inode->d.nlink = 0;
+	if ((req->flags & W_CREATE_FLAGS_EXCL) == 0) {
+		inode->d.state |= W_ATTR_STATE_LINKABLE;
+	}
+	op->res.inode = inode;
+	op->res.created = true;
+	r = mds_data_nameless(op, inode);
+	return r < 0 ? r : mds_open_execute(op, inode, req->open, req->handle);
+}
+
 int mds_create_execute(struct mds_op *op)
 {
 	const struct w_mds_create_req *req = op->req;
@@ -207,6 +230,9 @@ int mds_create_execute(struct mds_op *op)
 		return r;
 	}
 	op->res.parents[0] = dir;
+	if ((req->flags & W_CREATE_FLAGS_TMPFILE) != 0) {
+		return create_nameless(op, dir);
+	}
 	r = mds_dir_lookup(op, dir, req->name, &dirent);
 	if (r == -NE_NOENT) {
 		return create_new(op, dir);

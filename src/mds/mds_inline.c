@@ -159,6 +159,9 @@ int mds_inline_writable(
 		r = mds_layout_durable(op, inode);
 		return r < 0 ? r : -NE_LAYOUT_CHANGED;
 	}
+	if (mds_has(inode, W_ATTR_STATE_IMMUTABLE)) {
+		return -NE_PERM;
+	}
 	*ret_inode = inode;
 	return 0;
 }
@@ -189,7 +192,8 @@ int mds_write_execute(struct mds_op *op)
 	if (r < 0) {
 		return r;
 	}
-	if ((req->flags & W_WRITE_FLAGS_KILL_SUID) != 0) {
+	/* Who asserts no ids is not believed to have CAP_FSETID either. */
+	if ((req->flags & W_WRITE_FLAGS_KILL_SUID) != 0 || op->session->role == W_PEER_ROLE_USER) {
 		inode->d.mode = mds_mode_kill_setid(inode->d.mode);
 	}
 	mds_inode_data_changed(op, inode);

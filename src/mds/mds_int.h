@@ -12,7 +12,7 @@
  * request is known to need, before the fetch.
  *
  * Files: mds.c (start, stop), mds_serve.c (requests), mds_rpc.c, mds_session.c, mds_key.c, mds_inode.c, mds_dirent.c
- * (hash chains), mds_perm.c, mds_fid.c, mds_create.c, mds_unlink.c (and link), mds_rename.c, mds_setattr.c,
+ * (hash chains), mds_perm.c, mds_acl.c, mds_fid.c, mds_create.c, mds_unlink.c (and link), mds_rename.c, mds_setattr.c,
  * mds_readdir.c, mds_xattr.c, mds_lookup.c, mds_path.c (fid2path), mds_ops.c (the table and what is small),
  * mds_confine.c (subdirectory sessions), mds_check.c; and with
  * hooks declared at the end: mds_layout, mds_open, mds_size, mds_inline, mds_truncate, mds_intent,
@@ -218,6 +218,7 @@ enum mds_cap_bit { /* as in linux/capability.h */
 	MDS_CAP_LINUX_IMMUTABLE = 9,
 	MDS_CAP_SYS_ADMIN = 21,
 	MDS_CAP_MKNOD = 27,
+	MDS_CAP_SETFCAP = 31,
 };
 
 /* What is answered; which one is meant follows from the op. */
@@ -254,6 +255,7 @@ union mds_rep {
 struct mds_outcome {
 	struct mds_inode *inode; /* the reply's inode_info */
 	struct mds_inode *parents[2]; /* the reply's change_info */
+	struct mds_inode *replaced; /* by a rename */
 	bool created;
 	struct fid fid;
 	uint64_t cookie;
@@ -302,12 +304,13 @@ struct mds_op {
 	/* From here on not zeroed for a new request. */
 	struct mds_inode inodes[MDS_OP_INODES_MAX];
 	union mds_rep rep;
-	struct w_attr attrs[2]; /* of change_info */
+	struct w_attr attrs[3]; /* of change_info; of what a rename replaced */
 	struct wire_view rep_view; /* of what execute has encoded already, in `large` */
 	struct w_layout layout; /* of inode_info */
 	uint32_t layout_osts[LIM_STRIPE_COUNT_MAX];
 	uint8_t inline_data[LIM_INLINE_MAX];
 	uint8_t scratch[LIM_KV_VALUE_MAX]; /* encoding of one record */
+	uint8_t acl[LIM_ACL_BYTES_MAX]; /* of whom it was loaded last: mds_acl.c */
 };
 
 enum mds_handler_flags {
@@ -481,10 +484,46 @@ _check_ int mds_perm_remove(
 	struct mds_op *op, const struct mds_inode *dir, const struct mds_inode *victim);
 /* -NE_ROFS for read-only sessions. */
 _check_ int mds_perm_change(struct mds_op *op);
-/* New mode after a write or chown by somebody without CAP_FSETID: set-id bits go. */
+/* The mode without what a write or chown takes away: set-uid; set-gid where the group may execute. */
 uint32_t mds_mode_kill_setid(uint32_t mode);
 /* A change of data or owner takes away security.capability, whoever makes it. */
 _check_ int mds_capability_kill(struct mds_op *op, struct mds_inode *inode);
+/* The same, and set-gid also where the caller is not in the group. -NE_NEED_GROUPS. */
+_check_ int mds_mode_kill(struct mds_op *op, const struct mds_inode *inode, uint32_t *ret_mode);
+
+static inline bool mds_has(const struct mds_inode *inode, uint32_t state)
+{
+	return (inode->d.state & state) != 0;
+}
+
+/* ---- POSIX ACLs: mds_acl.c ---- */
+
+enum mds_acl_kind {
+	MDS_ACL_ACCESS,
+	MDS_ACL_DEFAULT,
+};
+
+/* The answer of the ACL of an inode that has one, for somebody who is not its owner: 0, -NE_ACCES. */
+_check_ int mds_acl_permits(struct mds_op *op, const struct mds_inode *inode, unsigned may);
+/* A set ACL (value as the kernel's xattr; empty: none): checked, put, and the mode's bits follow. */
+_check_ int mds_acl_set(struct mds_op *op, struct mds_inode *inode, enum mds_acl_kind kind,
+	struct wire_bytes value);
+/* The mode changed by chmod: the ACL follows. */
+_check_ int mds_acl_chmod(struct mds_op *op, struct mds_inode *inode);
+/* A new inode in a directory: *mode without what the umask or the default ACL forbids, ACLs inherited. */
+_check_ int mds_acl_inherit(
+	struct mds_op *op, const struct mds_inode *dir, uint32_t umask, struct mds_inode *inode);
+
+/* ---- what other files need of xattrs: mds_xattr.c ---- */
+
+/* The value's bytes, at most cap, into buf. -NE_NODATA, -NE_CORRUPT when it is longer. */
+_check_ int mds_xattr_load(struct mds_op *op, const struct mds_inode *inode, struct wire_str name,
+	void *buf, size_t cap, size_t *ret_len);
+/* Puts or replaces. No permission is asked, the inode is not marked as changed but dirty. */
+_check_ int mds_xattr_store(
+	struct mds_op *op, struct mds_inode *inode, struct wire_str name, struct wire_bytes value);
+/* Removes what may be there. */
+_check_ int mds_xattr_drop(struct mds_op *op, struct mds_inode *inode, struct wire_str name);
 
 /* ---- subdirectory sessions: mds_confine.c ---- */
 
@@ -575,9 +614,13 @@ _check_ int mds_data_created(struct mds_op *op, struct mds_inode *parent, struct
 /* Opens: checks permission for `flags` (skipped for a file this request made), O_TRUNC, notes size-open. */
 _check_ int mds_open_execute(
 	struct mds_op *op, struct mds_inode *inode, uint32_t flags, uint64_t handle);
-/* The last name of a non-directory is gone (nlink 0): destroys it (mds_inode_destroy and its own) or makes an
- * orphan of it. A directory whose last name went is destroyed by the caller. */
+/* The last name is gone (nlink 0): destroys it (mds_inode_destroy and its own) or, if somebody has it open, makes an
+ * orphan of it. */
 _check_ int mds_data_unlinked(struct mds_op *op, struct mds_inode *inode);
+/* An inode without a name that nobody had before (O_TMPFILE) becomes the session's orphan. */
+_check_ int mds_data_nameless(struct mds_op *op, struct mds_inode *inode);
+/* An orphan is given a name. */
+_check_ int mds_data_named(struct mds_op *op, struct mds_inode *inode);
 /* Truncate or grow; permission was checked. */
 _check_ int mds_data_size_set(struct mds_op *op, struct mds_inode *inode, uint64_t size);
 /* Does this session's open permit a truncate without asking the mode bits? */

@@ -234,6 +234,12 @@ static int open_note(struct mds_op *op, struct mds_inode *inode, uint32_t flags,
 		return 0;
 	}
 	op->data.writes = true;
+	/* Writes go past this server. A user's session is not believed to tell of those that take set-id bits away. */
+	if (op->session->role == W_PEER_ROLE_USER && op->cred.uid != inode->d.uid &&
+		mds_mode_kill_setid(inode->d.mode) != inode->d.mode) {
+		inode->d.mode = mds_mode_kill_setid(inode->d.mode);
+		mds_inode_changed(op, inode);
+	}
 	r = mds_layout_durable(op, inode);
 	return r < 0 ? r : mds_size_open(op, inode, op->session->id);
 }

@@ -1,5 +1,5 @@
 /*
- * Files without a name: who has them open keeps them.
+ * Files and directories without a name: who has them open keeps them.
  *
  * A record names the sessions, so that a restart knows who may re-claim an open. The last close destroys; so does the
  * end of the recovery window what nobody re-claimed (RULES C10).
@@ -15,15 +15,12 @@ int mds_orphan_destroy(struct mds_op *op, struct mds_inode *inode)
 	int r = 0;
 
 	ASSERT(inode->d.nlink == 0);
-	if (!S_ISREG(inode->d.mode)) {
-		return mds_inode_destroy(op, inode);
-	}
 	if (mds_instantiated(inode)) {
 		r = mds_layout_load(op, inode);
 		if (r == 0) {
 			r = mds_intents_destroy(op, inode);
 		}
-	} else if (inode->d.size > 0) {
+	} else if (S_ISREG(inode->d.mode) && inode->d.size > 0) {
 		r = mds_pieces_del(op, inode->fid, MDS_PART_DATA, inode->d.size);
 	}
 	if (r == 0 && mds_size_is_open(inode)) {
@@ -57,7 +54,8 @@ int mds_data_unlinked(struct mds_op *op, struct mds_inode *inode)
 	uint32_t n = 0;
 
 	ASSERT(inode->d.nlink == 0);
-	if (!S_ISREG(inode->d.mode) || !mds_file_others(data, inode->fid, NULL)) {
+	if ((!S_ISREG(inode->d.mode) && !mds_is_dir(inode)) ||
+		!mds_file_others(data, inode->fid, NULL)) {
 		return mds_orphan_destroy(op, inode);
 	}
 	for (const struct list *it = file == NULL ? NULL : file->opens.next;
@@ -78,6 +76,27 @@ int mds_data_unlinked(struct mds_op *op, struct mds_inode *inode)
 	inode->d.state |= W_ATTR_STATE_ORPHAN;
 	mds_inode_touched(inode);
 	return mds_kv_put_record(op, &key, &d_mds_orphan_codec, &d);
+}
+
+int mds_data_nameless(struct mds_op *op, struct mds_inode *inode)
+{
+	struct mds_key key = mds_key_orphan(inode->fid);
+	struct d_mds_orphan d = {.since = state_last_lsn(op->mds->st) + 1};
+
+	ASSERT(inode->fresh && inode->d.nlink == 0 && op->session != NULL);
+	d.sessions.items = &op->session->id;
+	d.sessions.count = 1;
+	inode->d.state |= W_ATTR_STATE_ORPHAN;
+	return mds_kv_put_record(op, &key, &d_mds_orphan_codec, &d);
+}
+
+int mds_data_named(struct mds_op *op, struct mds_inode *inode)
+{
+	struct mds_key key = mds_key_orphan(inode->fid);
+
+	ASSERT(inode->d.nlink == 0);
+	inode->d.state &= ~(uint32_t)(W_ATTR_STATE_ORPHAN | W_ATTR_STATE_LINKABLE);
+	return mds_kv_del(op, &key);
 }
 
 int mds_orphan_allows(struct mds_op *op, struct fid fid, uint64_t session, bool *ret_allows)

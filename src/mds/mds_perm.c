@@ -89,11 +89,17 @@ int mds_perm_check(struct mds_op *op, const struct mds_inode *inode, unsigned ma
 		(S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode))) {
 		return -NE_ROFS;
 	}
+	if ((may & MDS_MAY_WRITE) != 0 && mds_has(inode, W_ATTR_STATE_IMMUTABLE)) {
+		return -NE_PERM;
+	}
 	if (may == 0 || caps_permit(op, mode, may)) {
 		return 0;
 	}
 	if (op->cred.uid == inode->d.uid) {
 		return ((mode >> 6) & may) == may ? 0 : -NE_ACCES;
+	}
+	if (mds_has(inode, W_ATTR_STATE_HAS_ACL) && (mode & S_IRWXG) != 0) {
+		return mds_acl_permits(op, inode, may);
 	}
 	if (by_group == by_other) {
 		return by_other ? 0 : -NE_ACCES;
@@ -108,6 +114,10 @@ int mds_perm_check(struct mds_op *op, const struct mds_inode *inode, unsigned ma
 int mds_perm_add(struct mds_op *op, const struct mds_inode *dir)
 {
 	ASSERT(mds_is_dir(dir));
+	/* Somebody has it open, but it is gone. */
+	if (dir->d.nlink == 0) {
+		return -NE_NOENT;
+	}
 	return mds_perm_check(op, dir, MDS_MAY_WRITE | MDS_MAY_EXEC);
 }
 
@@ -117,6 +127,10 @@ int mds_perm_remove(struct mds_op *op, const struct mds_inode *dir, const struct
 
 	if (r < 0) {
 		return r;
+	}
+	if (mds_has(dir, W_ATTR_STATE_APPEND_ONLY) ||
+		mds_has(victim, W_ATTR_STATE_APPEND_ONLY | W_ATTR_STATE_IMMUTABLE)) {
+		return -NE_PERM;
 	}
 	if ((dir->d.mode & S_ISVTX) != 0 && op->cred.uid != victim->d.uid &&
 		op->cred.uid != dir->d.uid && !mds_capable(op, MDS_CAP_FOWNER)) {
@@ -138,4 +152,20 @@ uint32_t mds_mode_kill_setid(uint32_t mode)
 		mode &= ~(uint32_t)S_ISGID;
 	}
 	return mode;
+}
+
+int mds_mode_kill(struct mds_op *op, const struct mds_inode *inode, uint32_t *ret_mode)
+{
+	uint32_t mode = mds_mode_kill_setid(*ret_mode);
+
+	if ((mode & S_ISGID) != 0 && !mds_capable(op, MDS_CAP_FSETID)) {
+		int member = mds_perm_in_group(op, inode->d.gid);
+
+		if (member < 0) {
+			return member;
+		}
+		mode &= member != 0 ? ~0u : ~(uint32_t)S_ISGID;
+	}
+	*ret_mode = mode;
+	return 0;
 }

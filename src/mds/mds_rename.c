@@ -205,6 +205,7 @@ static int entries_move(struct mds_op *op, struct rename *rn)
 		sub - (rn->dst != NULL && mds_is_dir(rn->dst) ? 1 : 0));
 	rn->src->d.parent = rn->ddir->fid;
 	mds_inode_changed(op, rn->src);
+	op->res.replaced = rn->dst;
 	return rn->dst == NULL ? 0 : mds_inode_unlinked(op, rn->dst, rn->ddir);
 }
 
@@ -242,5 +243,10 @@ int mds_rename_reply(struct mds_op *op)
 {
 	mds_attr_fill(op->res.inode, &op->rep.rename.attr);
 	mds_change_fill(op, &op->rep.rename.change);
+	if (op->res.replaced != NULL) {
+		mds_attr_fill(op->res.replaced, &op->attrs[2]);
+		op->rep.rename.replaced.items = &op->attrs[2];
+		op->rep.rename.replaced.count = 1;
+	}
 	return 0;
 }

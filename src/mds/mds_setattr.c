@@ -1,8 +1,8 @@
 /*
- * setattr: modes, owners, times, and the permission side of truncation.
+ * setattr: modes, owners, times, chattr's flags, and the permission side of truncation.
  *
- * All checks come before the first change, in the VFS's order. A chown and a truncate take away set-id bits;
- * a chmod by somebody outside of the file's group takes away set-gid.
+ * All checks come before the first change, in the VFS's order. A chown and a truncate take away set-id bits and file
+ * capabilities; a chmod by somebody outside of the file's group takes away set-gid. An access ACL follows the mode.
  */
 #include "mds/mds_int.h"
 
@@ -12,8 +12,13 @@
 #define TIMES_NOW (W_SETATTR_VALID_ATIME_NOW | W_SETATTR_VALID_MTIME_NOW)
 #define SUPPORTED \
 	(W_SETATTR_VALID_MODE | W_SETATTR_VALID_UID | W_SETATTR_VALID_GID | W_SETATTR_VALID_SIZE | \
-		TIMES | W_SETATTR_VALID_PROJID | W_SETATTR_VALID_KILL_SUID | \
-		W_SETATTR_VALID_KILL_CAPABILITY)
+		TIMES | W_SETATTR_VALID_PROJID | W_SETATTR_VALID_FLAGS | \
+		W_SETATTR_VALID_KILL_SUID | W_SETATTR_VALID_KILL_CAPABILITY | \
+		W_SETATTR_VALID_TOUCH)
+#define OWNER (W_SETATTR_VALID_UID | W_SETATTR_VALID_GID)
+/* What chattr may set, and what of it needs a capability. */
+#define FLAGS_SETTABLE (W_ATTR_STATE_IMMUTABLE | W_ATTR_STATE_APPEND_ONLY | W_ATTR_STATE_NODUMP)
+#define FLAGS_GUARDED (W_ATTR_STATE_IMMUTABLE | W_ATTR_STATE_APPEND_ONLY)
 
 /* What is left of the request after interpretation. */
 struct setattr {
@@ -56,7 +61,7 @@ static int size_permitted(struct mds_op *op, const struct setattr *s)
 {
 	/* A kernel sends KILL_SUID along with a chown too; alone it stands for a write. */
 	bool write = has(s, W_SETATTR_VALID_KILL_SUID | W_SETATTR_VALID_KILL_CAPABILITY) &&
-		!has(s, W_SETATTR_VALID_MODE | W_SETATTR_VALID_UID | W_SETATTR_VALID_GID);
+		!has(s, W_SETATTR_VALID_MODE | OWNER);
 
 	if (!has(s, W_SETATTR_VALID_SIZE) && !write) {
 		return 0;
@@ -108,14 +113,43 @@ static int times_permitted(struct mds_op *op, const struct setattr *s)
 	return r;
 }
 
+/* Files that nobody may change, or that may only grow. */
+static int flags_permitted(struct mds_op *op, const struct setattr *s)
+{
+	const struct d_mds_inode *d = &s->inode->d;
+	bool now = (s->valid & TIMES) == TIMES_NOW;
+	uint32_t change = W_SETATTR_VALID_MODE | OWNER | W_SETATTR_VALID_SIZE |
+		W_SETATTR_VALID_TOUCH | (now ? 0 : TIMES);
+
+	if (has(s, W_SETATTR_VALID_FLAGS)) {
+		uint32_t guarded = (d->state ^ s->req->state) & FLAGS_GUARDED;
+
+		if (!S_ISREG(d->mode) && !mds_is_dir(s->inode)) {
+			return -NE_NOTSUP;
+		}
+		if ((s->req->state & ~FLAGS_SETTABLE) != 0) {
+			return -NE_NOTSUP;
+		}
+		if (!mds_is_owner(op, s->inode) ||
+			(guarded != 0 && !mds_capable(op, MDS_CAP_LINUX_IMMUTABLE))) {
+			return -NE_PERM;
+		}
+	}
+	if (mds_has(s->inode, W_ATTR_STATE_IMMUTABLE) && has(s, change | TIMES)) {
+		return -NE_PERM;
+	}
+	return mds_has(s->inode, W_ATTR_STATE_APPEND_ONLY) && has(s, change) ? -NE_PERM : 0;
+}
+
 /* The mode as it will be; needs groups where set-gid is at stake. */
 static int mode_decide(struct mds_op *op, struct setattr *s)
 {
 	struct d_mds_inode *d = &s->inode->d;
 	uint32_t gid =
 		has(s, W_SETATTR_VALID_MODE) && has(s, W_SETATTR_VALID_GID) ? s->req->gid : d->gid;
-	bool chown = has(s, W_SETATTR_VALID_UID | W_SETATTR_VALID_GID) && !mds_is_dir(s->inode);
-	bool write = has(s, W_SETATTR_VALID_SIZE) && !mds_capable(op, MDS_CAP_FSETID);
+	bool chown = has(s, OWNER | W_SETATTR_VALID_TOUCH) && !mds_is_dir(s->inode);
+	bool write = (has(s, W_SETATTR_VALID_SIZE) && !mds_capable(op, MDS_CAP_FSETID)) ||
+		(has(s, W_SETATTR_VALID_KILL_SUID) && S_ISREG(d->mode));
 	int member;
 
 	s->mode = d->mode;
@@ -128,7 +162,14 @@ static int mode_decide(struct mds_op *op, struct setattr *s)
 		}
 		s->mode = (d->mode & S_IFMT) | (s->req->mode & 07777u);
 	}
-	if (chown || write || (has(s, W_SETATTR_VALID_KILL_SUID) && S_ISREG(d->mode))) {
+	if (write) {
+		int r = mds_mode_kill(op, s->inode, &s->mode);
+
+		if (r < 0) {
+			return r;
+		}
+	}
+	if (chown) {
 		s->mode = mds_mode_kill_setid(s->mode);
 	}
 	if ((s->mode & S_ISGID) == 0 || mds_capable(op, MDS_CAP_FSETID) ||
@@ -167,8 +208,8 @@ static void times_apply(struct mds_op *op, const struct setattr *s)
 static int setattr_apply(struct mds_op *op, const struct setattr *s)
 {
 	struct d_mds_inode *d = &s->inode->d;
-	uint32_t kills = W_SETATTR_VALID_UID | W_SETATTR_VALID_GID | W_SETATTR_VALID_SIZE |
-		W_SETATTR_VALID_KILL_CAPABILITY;
+	uint32_t kills = OWNER | W_SETATTR_VALID_TOUCH | W_SETATTR_VALID_SIZE |
+		W_SETATTR_VALID_KILL_SUID | W_SETATTR_VALID_KILL_CAPABILITY;
 	bool moved = false;
 	int r = has(s, kills) && S_ISREG(d->mode) ? mds_capability_kill(op, s->inode) : 0;
 
@@ -188,15 +229,21 @@ static int setattr_apply(struct mds_op *op, const struct setattr *s)
 		moved |= d->projid != s->req->projid;
 		d->projid = s->req->projid;
 	}
+	if (has(s, W_SETATTR_VALID_FLAGS)) {
+		d->state = (d->state & ~FLAGS_SETTABLE) | s->req->state;
+	}
 	times_apply(op, s);
 	mds_inode_changed(op, s->inode);
-	if (moved && S_ISREG(d->mode)) {
-		r = mds_data_owner_changed(op, s->inode);
-		if (r < 0) {
-			return r;
-		}
+	if (has(s, W_SETATTR_VALID_MODE)) {
+		r = mds_acl_chmod(op, s->inode);
 	}
-	return has(s, W_SETATTR_VALID_SIZE) ? mds_data_size_set(op, s->inode, s->req->size) : 0;
+	if (r == 0 && moved && S_ISREG(d->mode)) {
+		r = mds_data_owner_changed(op, s->inode);
+	}
+	if (r == 0 && has(s, W_SETATTR_VALID_SIZE)) {
+		r = mds_data_size_set(op, s->inode, s->req->size);
+	}
+	return r;
 }
 
 int mds_setattr_execute(struct mds_op *op)
@@ -219,12 +266,20 @@ int mds_setattr_execute(struct mds_op *op)
 	if (s.valid == 0) {
 		return 0;
 	}
-	r = size_permitted(op, &s);
-	if (r == 0 && has(&s, W_SETATTR_VALID_UID | W_SETATTR_VALID_GID)) {
+	r = flags_permitted(op, &s);
+	if (r == 0) {
+		r = size_permitted(op, &s);
+	}
+	if (r == 0 && has(&s, OWNER)) {
 		r = owner_permitted(op, &s);
 	}
 	if (r == 0) {
 		r = mode_decide(op, &s);
+	}
+	/* A chown of nothing is anybody's, unless it takes something away. */
+	if (r == 0 && has(&s, W_SETATTR_VALID_TOUCH) && s.mode != s.inode->d.mode &&
+		!mds_is_owner(op, s.inode)) {
+		r = -NE_PERM;
 	}
 	if (r == 0) {
 		r = times_permitted(op, &s);

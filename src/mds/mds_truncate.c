@@ -173,7 +173,7 @@ int mds_truncate_open(struct mds_op *op, struct mds_inode *inode)
 	int r = mds_data_size_set(op, inode, 0);
 
 	if (r == 0 && !mds_capable(op, MDS_CAP_FSETID)) {
-		inode->d.mode = mds_mode_kill_setid(inode->d.mode);
+		r = mds_mode_kill(op, inode, &inode->d.mode);
 	}
-	return r == 0 ? mds_capability_kill(op, inode) : r;
+	return r < 0 ? r : mds_capability_kill(op, inode);
 }

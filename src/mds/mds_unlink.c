@@ -40,7 +40,8 @@ int mds_inode_unlinked(struct mds_op *op, struct mds_inode *inode, const struct 
 {
 	if (mds_is_dir(inode)) {
 		inode->d.nlink = 0;
-		return mds_inode_destroy(op, inode);
+		mds_inode_changed(op, inode);
+		return mds_data_unlinked(op, inode);
 	}
 	if (inode->d.nlink == 0) {
 		return -NE_CORRUPT;
@@ -109,18 +110,42 @@ int mds_unlink_reply(struct mds_op *op)
 
 /* ---- link ---- */
 
+/* What fs.protected_hardlinks asks for: nobody pins other people's set-id programs or secrets. */
+static int guard_permits(struct mds_op *op, const struct mds_inode *inode)
+{
+	uint32_t mode = inode->d.mode;
+	int r;
+
+	if (mds_is_owner(op, inode)) {
+		return 0;
+	}
+	if (!S_ISREG(mode) || (mode & S_ISUID) != 0 ||
+		(mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) {
+		return -NE_PERM;
+	}
+	r = mds_perm_check(op, inode, MDS_MAY_READ | MDS_MAY_WRITE);
+	return r == -NE_ACCES ? -NE_PERM : r;
+}
+
 static int link_permitted(
 	struct mds_op *op, const struct mds_inode *dir, const struct mds_inode *inode)
 {
-	int r = mds_perm_add(op, dir);
+	const struct w_mds_link_req *req = op->req;
+	int r = req->guarded ? guard_permits(op, inode) : 0;
 
+	if (r == 0) {
+		r = mds_perm_add(op, dir);
+	}
 	if (r < 0) {
 		return r;
+	}
+	if (mds_has(inode, W_ATTR_STATE_APPEND_ONLY | W_ATTR_STATE_IMMUTABLE)) {
+		return -NE_PERM;
 	}
 	if (mds_is_dir(inode)) {
 		return -NE_PERM;
 	}
-	if (inode->d.nlink == 0) {
+	if (inode->d.nlink == 0 && !mds_has(inode, W_ATTR_STATE_LINKABLE)) {
 		return -NE_NOENT;
 	}
 	return inode->d.nlink >= LIM_LINK_MAX ? -NE_MLINK : 0;
@@ -150,6 +175,13 @@ int mds_link_execute(struct mds_op *op)
 	}
 	if (r < 0) {
 		return r;
+	}
+	if (inode->d.nlink == 0) {
+		inode->d.parent = dir->fid;
+		r = mds_data_named(op, inode);
+		if (r < 0) {
+			return r;
+		}
 	}
 	inode->d.nlink++;
 	mds_inode_changed(op, inode);

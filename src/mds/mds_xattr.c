@@ -1,10 +1,12 @@
 /*
- * Extended attributes: user., trusted. and security., each with its name space's rules.
+ * Extended attributes: user., trusted., security. and POSIX ACLs, each with its name space's rules.
  *
  * An attribute's first record carries its name and the value's first kilobyte; the rest is in pieces behind it.
  * Names are found by keyed hash; two names of one file with the same 64-bit hash do not happen, and the second
  * would be refused. Invariant: `xattr_count` of the inode is the number of first records, so an inode without
- * attributes answers without looking. POSIX ACLs are refused until they are understood.
+ * attributes answers without looking. An ACL is kept as the kernel's xattr has it (mds_acl.c); HAS_ACL, HAS_DEFAULT_ACL and
+ * CAPABILITY in the inode's state say that system.posix_acl_access, system.posix_acl_default and security.capability
+ * are there, so that nobody has to look.
  */
 #include "mds/mds_int.h"
 
@@ -12,13 +14,14 @@
 #define XATTRS_MAX (LIM_XATTR_LIST_MAX / (LIM_XATTR_NAME_MAX + 1))
 /* Bytes of the value in the first record. */
 #define FIRST_BYTES 1024
-#define CAP_SETFCAP 31
 #define CAPABILITY "security.capability"
 
 enum xattr_space {
 	XATTR_USER,
 	XATTR_TRUSTED,
 	XATTR_SECURITY,
+	XATTR_ACL_ACCESS,
+	XATTR_ACL_DEFAULT,
 };
 
 static bool prefixed(struct wire_str name, const char *prefix, size_t len)
@@ -37,6 +40,13 @@ static int name_check(struct wire_str name, enum xattr_space *ret_space)
 		{"trusted.", 8, XATTR_TRUSTED},
 		{"security.", 9, XATTR_SECURITY},
 	};
+	static const struct {
+		const char *name;
+		enum xattr_space space;
+	} acls[] = {
+		{"system.posix_acl_access", XATTR_ACL_ACCESS},
+		{"system.posix_acl_default", XATTR_ACL_DEFAULT},
+	};
 
 	if (name.len == 0 || memchr(name.ptr, 0, name.len) != NULL) {
 		return -NE_INVAL;
@@ -50,7 +60,31 @@ static int name_check(struct wire_str name, enum xattr_space *ret_space)
 			return name.len == spaces[i].len ? -NE_INVAL : 0;
 		}
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(acls); i++) {
+		if (wire_str_eq(name, wire_str_of(acls[i].name))) {
+			*ret_space = acls[i].space;
+			return 0;
+		}
+	}
 	return -NE_NOTSUP;
+}
+
+static int acl_permitted(
+	struct mds_op *op, const struct mds_inode *inode, enum xattr_space space, bool write)
+{
+	if (S_ISLNK(inode->d.mode)) {
+		return -NE_NOTSUP;
+	}
+	if (!write) {
+		return 0;
+	}
+	if (mds_has(inode, W_ATTR_STATE_APPEND_ONLY | W_ATTR_STATE_IMMUTABLE)) {
+		return -NE_PERM;
+	}
+	if (space == XATTR_ACL_DEFAULT && !mds_is_dir(inode)) {
+		return -NE_ACCES;
+	}
+	return mds_is_owner(op, inode) ? 0 : -NE_PERM;
 }
 
 static int user_permitted(struct mds_op *op, const struct mds_inode *inode, bool write)
@@ -66,14 +100,21 @@ static int user_permitted(struct mds_op *op, const struct mds_inode *inode, bool
 	return mds_perm_check(op, inode, write ? MDS_MAY_WRITE : MDS_MAY_READ);
 }
 
-static int xattr_permitted(
-	struct mds_op *op, const struct mds_inode *inode, struct wire_str name, bool write)
+static int xattr_permitted(struct mds_op *op, const struct mds_inode *inode, struct wire_str name,
+	bool write, enum xattr_space *ret_space)
 {
 	enum xattr_space space = XATTR_USER;
 	int r = name_check(name, &space);
 
+	*ret_space = space;
 	if (r < 0) {
 		return r;
+	}
+	if (space == XATTR_ACL_ACCESS || space == XATTR_ACL_DEFAULT) {
+		return acl_permitted(op, inode, space, write);
+	}
+	if (write && mds_has(inode, W_ATTR_STATE_APPEND_ONLY | W_ATTR_STATE_IMMUTABLE)) {
+		return -NE_PERM;
 	}
 	if (space == XATTR_USER) {
 		return user_permitted(op, inode, write);
@@ -84,9 +125,7 @@ static int xattr_permitted(
 	if (space == XATTR_SECURITY && write) {
 		bool fcap = wire_str_eq(name, wire_str_of(CAPABILITY));
 
-		return mds_capable(op, fcap ? (enum mds_cap_bit)CAP_SETFCAP : MDS_CAP_SYS_ADMIN)
-			? 0
-			: -NE_PERM;
+		return mds_capable(op, fcap ? MDS_CAP_SETFCAP : MDS_CAP_SYS_ADMIN) ? 0 : -NE_PERM;
 	}
 	return 0;
 }
@@ -120,7 +159,9 @@ static unsigned pieces_of(uint32_t length)
 		: (length - FIRST_BYTES + MDS_PIECE_BYTES - 1) / MDS_PIECE_BYTES;
 }
 
-static int pieces_read(struct mds_op *op, struct fid fid, uint64_t hash, uint32_t length)
+/* What is behind the first record, behind the first bytes in buf. */
+static int pieces_read(
+	struct mds_op *op, struct fid fid, uint64_t hash, uint8_t *buf, uint32_t length)
 {
 	uint32_t pos = FIRST_BYTES;
 	int missing = 0;
@@ -138,22 +179,40 @@ static int pieces_read(struct mds_op *op, struct fid fid, uint64_t hash, uint32_
 		} else if (r < 0) {
 			return r;
 		} else {
-			bytes_copy(op->large + pos, val.ptr, want);
+			bytes_copy(buf + pos, val.ptr, want);
 		}
 		pos += (uint32_t)want;
 	}
 	return missing;
 }
 
+int mds_xattr_load(struct mds_op *op, const struct mds_inode *inode, struct wire_str name,
+	void *buf, size_t cap, size_t *ret_len)
+{
+	struct d_mds_xattr x;
+	int r = xattr_find(op, inode, name, &x);
+
+	if (r < 0) {
+		return r;
+	}
+	if (x.length > cap || x.value.len != u64_min(x.length, FIRST_BYTES)) {
+		return -NE_CORRUPT;
+	}
+	bytes_copy(buf, x.value.ptr, x.value.len);
+	*ret_len = x.length;
+	return pieces_read(op, inode->fid, name_hash(op, name), buf, x.length);
+}
+
 int mds_getxattr_execute(struct mds_op *op)
 {
 	const struct w_mds_getxattr_req *req = op->req;
 	struct mds_inode *inode = NULL;
+	enum xattr_space space;
 	struct d_mds_xattr x;
 	int r = mds_reach(op, req->fid, &inode);
 
 	if (r == 0) {
-		r = xattr_permitted(op, inode, req->name, false);
+		r = xattr_permitted(op, inode, req->name, false, &space);
 	}
 	if (r == 0) {
 		r = xattr_find(op, inode, req->name, &x);
@@ -176,7 +235,7 @@ int mds_getxattr_execute(struct mds_op *op)
 	}
 	bytes_copy(op->large, x.value.ptr, x.value.len);
 	op->res.bytes = span_of(op->large, x.length);
-	return pieces_read(op, inode->fid, name_hash(op, req->name), x.length);
+	return pieces_read(op, inode->fid, name_hash(op, req->name), op->large, x.length);
 }
 
 int mds_getxattr_reply(struct mds_op *op)
@@ -187,23 +246,36 @@ int mds_getxattr_reply(struct mds_op *op)
 
 /* ---- changes ---- */
 
-static int value_put(struct mds_op *op, struct fid fid, const struct w_mds_setxattr_req *req)
+/* Which bit of the inode's state says that this attribute is there. */
+static uint32_t state_of(struct wire_str name)
 {
-	uint64_t hash = name_hash(op, req->name);
+	if (wire_str_eq(name, wire_str_of("system.posix_acl_access"))) {
+		return W_ATTR_STATE_HAS_ACL;
+	}
+	if (wire_str_eq(name, wire_str_of("system.posix_acl_default"))) {
+		return W_ATTR_STATE_HAS_DEFAULT_ACL;
+	}
+	return wire_str_eq(name, wire_str_of(CAPABILITY)) ? W_ATTR_STATE_CAPABILITY : 0;
+}
+
+static int value_put(
+	struct mds_op *op, struct fid fid, struct wire_str name, struct wire_bytes value)
+{
+	uint64_t hash = name_hash(op, name);
 	struct mds_key key = mds_key_xattr(fid, hash, 0);
-	uint32_t pos = (uint32_t)u64_min(req->value.len, FIRST_BYTES);
+	uint32_t pos = (uint32_t)u64_min(value.len, FIRST_BYTES);
 	struct d_mds_xattr x = {
-		.name = req->name,
-		.length = req->value.len,
-		.value = wire_bytes_of(req->value.ptr, pos),
+		.name = name,
+		.length = value.len,
+		.value = wire_bytes_of(value.ptr, pos),
 	};
 	int r = mds_kv_put_record(op, &key, &d_mds_xattr_codec, &x);
 
-	for (uint16_t i = 1; r == 0 && pos < req->value.len; i++) {
-		size_t len = u64_min(req->value.len - pos, MDS_PIECE_BYTES);
+	for (uint16_t i = 1; r == 0 && pos < value.len; i++) {
+		size_t len = u64_min(value.len - pos, MDS_PIECE_BYTES);
 
 		key = mds_key_xattr(fid, hash, i);
-		r = mds_kv_put(op, &key, (const uint8_t *)req->value.ptr + pos, len);
+		r = mds_kv_put(op, &key, (const uint8_t *)value.ptr + pos, len);
 		pos += (uint32_t)len;
 	}
 	return r;
@@ -222,7 +294,9 @@ static int value_cut(struct mds_op *op, struct fid fid, uint64_t hash, unsigned 
 	return r;
 }
 
-static int xattr_remove(struct mds_op *op, struct mds_inode *inode, const struct d_mds_xattr *old)
+/* `old` is the attribute; its name may lie in the record that goes. */
+static int xattr_remove(struct mds_op *op, struct mds_inode *inode, struct wire_str name,
+	const struct d_mds_xattr *old)
 {
 	if (inode->d.xattr_count == 0) {
 		return -NE_CORRUPT;
@@ -231,31 +305,15 @@ static int xattr_remove(struct mds_op *op, struct mds_inode *inode, const struct
 	if (inode->d.xattr_count == 0) {
 		inode->d.state &= ~W_ATTR_STATE_HAS_XATTR;
 	}
-	if (wire_str_eq(old->name, wire_str_of(CAPABILITY))) {
-		inode->d.state &= ~W_ATTR_STATE_CAPABILITY;
-	}
-	return value_cut(op, inode->fid, name_hash(op, old->name), 0, pieces_of(old->length) + 1);
+	inode->d.state &= ~state_of(name);
+	mds_inode_touched(inode);
+	return value_cut(op, inode->fid, name_hash(op, name), 0, pieces_of(old->length) + 1);
 }
 
-int mds_capability_kill(struct mds_op *op, struct mds_inode *inode)
+static int xattr_add(
+	struct mds_op *op, struct mds_inode *inode, struct wire_str name, struct wire_bytes value)
 {
-	struct d_mds_xattr old;
-	int r;
-
-	if ((inode->d.state & W_ATTR_STATE_CAPABILITY) == 0) {
-		return 0;
-	}
-	r = xattr_find(op, inode, wire_str_of(CAPABILITY), &old);
-	if (r < 0) {
-		return r == -NE_NODATA ? -NE_CORRUPT : r;
-	}
-	return xattr_remove(op, inode, &old);
-}
-
-static int xattr_add(struct mds_op *op, struct mds_inode *inode)
-{
-	const struct w_mds_setxattr_req *req = op->req;
-	struct mds_key key = mds_key_xattr(inode->fid, name_hash(op, req->name), 0);
+	struct mds_key key = mds_key_xattr(inode->fid, name_hash(op, name), 0);
 	struct span taken;
 	int r = inode->d.xattr_count == 0 ? -NE_NOENT : mds_kv_get(op, &key, &taken);
 
@@ -266,28 +324,68 @@ static int xattr_add(struct mds_op *op, struct mds_inode *inode)
 		return -NE_NOSPC;
 	}
 	inode->d.xattr_count++;
-	inode->d.state |= W_ATTR_STATE_HAS_XATTR;
-	if (wire_str_eq(req->name, wire_str_of(CAPABILITY))) {
-		inode->d.state |= W_ATTR_STATE_CAPABILITY;
-	}
-	return value_put(op, inode->fid, req);
+	inode->d.state |= W_ATTR_STATE_HAS_XATTR | state_of(name);
+	mds_inode_touched(inode);
+	return value_put(op, inode->fid, name, value);
 }
 
-static int xattr_replace(struct mds_op *op, struct mds_inode *inode, const struct d_mds_xattr *old)
+int mds_xattr_store(
+	struct mds_op *op, struct mds_inode *inode, struct wire_str name, struct wire_bytes value)
+{
+	struct d_mds_xattr old;
+	int r = xattr_find(op, inode, name, &old);
+
+	if (r == -NE_NODATA) {
+		return xattr_add(op, inode, name, value);
+	}
+	if (r == 0) {
+		r = value_cut(op, inode->fid, name_hash(op, name), pieces_of(value.len) + 1,
+			pieces_of(old.length) + 1);
+	}
+	return r < 0 ? r : value_put(op, inode->fid, name, value);
+}
+
+int mds_xattr_drop(struct mds_op *op, struct mds_inode *inode, struct wire_str name)
+{
+	struct d_mds_xattr old;
+	int r = xattr_find(op, inode, name, &old);
+
+	if (r < 0) {
+		return r == -NE_NODATA ? 0 : r;
+	}
+	return xattr_remove(op, inode, name, &old);
+}
+
+int mds_capability_kill(struct mds_op *op, struct mds_inode *inode)
+{
+	if (!mds_has(inode, W_ATTR_STATE_CAPABILITY)) {
+		return 0;
+	}
+	return mds_xattr_drop(op, inode, wire_str_of(CAPABILITY));
+}
+
+static int xattr_set(struct mds_op *op, struct mds_inode *inode, enum xattr_space space)
 {
 	const struct w_mds_setxattr_req *req = op->req;
-	int r = value_cut(op, inode->fid, name_hash(op, req->name), pieces_of(req->value.len) + 1,
-		pieces_of(old->length) + 1);
+	bool remove = (req->flags & W_SETXATTR_FLAGS_REMOVE) != 0;
+	struct wire_bytes none = {0};
 
-	return r < 0 ? r : value_put(op, inode->fid, req);
+	if (space == XATTR_ACL_ACCESS || space == XATTR_ACL_DEFAULT) {
+		return mds_acl_set(op, inode,
+			space == XATTR_ACL_ACCESS ? MDS_ACL_ACCESS : MDS_ACL_DEFAULT,
+			remove ? none : req->value);
+	}
+	return remove ? mds_xattr_drop(op, inode, req->name)
+		      : mds_xattr_store(op, inode, req->name, req->value);
 }
 
 /* A kernel removes security.capability in the name of whoever is about to change data or owner: who may do that
  * may do this. */
-static int change_permitted(struct mds_op *op, const struct mds_inode *inode)
+static int change_permitted(
+	struct mds_op *op, const struct mds_inode *inode, enum xattr_space *ret_space)
 {
 	const struct w_mds_setxattr_req *req = op->req;
-	int r = xattr_permitted(op, inode, req->name, true);
+	int r = xattr_permitted(op, inode, req->name, true, ret_space);
 
 	if (r == -NE_PERM && (req->flags & W_SETXATTR_FLAGS_REMOVE) != 0 &&
 		wire_str_eq(req->name, wire_str_of(CAPABILITY))) {
@@ -300,12 +398,13 @@ int mds_setxattr_execute(struct mds_op *op)
 {
 	const struct w_mds_setxattr_req *req = op->req;
 	struct mds_inode *inode = NULL;
+	enum xattr_space space = XATTR_USER;
 	struct d_mds_xattr old;
 	bool found;
 	int r = mds_reach(op, req->fid, &inode);
 
 	if (r == 0) {
-		r = change_permitted(op, inode);
+		r = change_permitted(op, inode, &space);
 	}
 	if (r == 0 && (req->flags & ~W_SETXATTR_FLAGS_ALL) != 0) {
 		r = -NE_INVAL;
@@ -321,14 +420,15 @@ int mds_setxattr_execute(struct mds_op *op)
 	if (found && (req->flags & W_SETXATTR_FLAGS_CREATE) != 0) {
 		return -NE_EXIST;
 	}
+	if (!found && (req->flags & W_SETXATTR_FLAGS_REMOVE) != 0 && space >= XATTR_ACL_ACCESS) {
+		/* An ACL that is not there says what the mode says: it is gone already. */
+		op->res.inode = inode;
+		return 0;
+	}
 	if (!found && (req->flags & (W_SETXATTR_FLAGS_REPLACE | W_SETXATTR_FLAGS_REMOVE)) != 0) {
 		return -NE_NODATA;
 	}
-	if ((req->flags & W_SETXATTR_FLAGS_REMOVE) != 0) {
-		r = xattr_remove(op, inode, &old);
-	} else {
-		r = found ? xattr_replace(op, inode, &old) : xattr_add(op, inode);
-	}
+	r = xattr_set(op, inode, space);
 	if (r < 0) {
 		return r;
 	}

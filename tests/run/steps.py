@@ -74,6 +74,7 @@ STEPS = (
     mounts("basics", 300),
     mounts("data", 600),
     mounts("permissions", 180),
+    mounts("posix_diff", 420),
     mounts("coherence", 300),
     mounts("striping", 240),
     mounts("survival", 420),

@@ -120,6 +120,10 @@ _export_ int nacre_open(
 	struct lib_call call = {.what = "open", .fn = open_fiber, .path = path, .flags = flags};
 	int rc;
 
+	/* A file without a name could not be named by this API. */
+	if ((flags & O_TMPFILE) == O_TMPFILE) {
+		return lib_fail(&call, -NE_NOTSUP);
+	}
 	call.create.mode = S_IFREG | (mode & 07777);
 	call.create.open_flags = flags;
 	rc = lib_run(fs, &call);

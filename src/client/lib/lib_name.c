@@ -94,6 +94,7 @@ static int chown_path(struct nacre *fs, struct lib_call *call, uid_t uid, gid_t 
 	call->set = (struct client_setattr){.uid = uid, .gid = gid};
 	call->set.valid |= uid != (uid_t)-1 ? CLIENT_SET_UID : 0;
 	call->set.valid |= gid != (gid_t)-1 ? CLIENT_SET_GID : 0;
+	call->set.valid = call->set.valid != 0 ? call->set.valid : (unsigned)CLIENT_SET_TOUCH;
 	return lib_run(fs, call);
 }
 

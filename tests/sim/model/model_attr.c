@@ -83,7 +83,8 @@ static uint32_t mode_after(
 	if (chown || ((req->valid & MODEL_SIZE) != 0 && !fsetid)) {
 		mode = killed(mode);
 	}
-	if (((req->valid & MODEL_MODE) != 0 || chown) && !fsetid && !model_in_group(cred, gid)) {
+	if (((req->valid & (MODEL_MODE | MODEL_SIZE)) != 0 || chown) && !fsetid &&
+		!model_in_group(cred, gid)) {
 		mode &= ~(uint32_t)S_ISGID;
 	}
 	return mode;

@@ -289,7 +289,7 @@ static void body_xattr(struct ns *ns)
 	}
 	CHECK_EQ(mcli_setxattr(c, f.fid, "user.a", "1", 1, W_SETXATTR_FLAGS_CREATE), -NE_EXIST);
 	CHECK_EQ(mcli_setxattr(c, f.fid, "trusted.t", big, 5000, 0), 0);
-	CHECK_EQ(mcli_setxattr(c, f.fid, "system.posix_acl_access", "1", 1, 0), -NE_NOTSUP);
+	CHECK_EQ(mcli_setxattr(c, f.fid, "system.posix_acl_access", "1", 1, 0), -NE_INVAL);
 	CHECK_EQ(mcli_setxattr(c, f.fid, "user.", "1", 1, 0), -NE_INVAL);
 	CHECK_EQ(mcli_setxattr(c, f.fid, "none", "1", 1, 0), -NE_NOTSUP);
 	list = (struct w_mds_listxattr_req){.cred = c->cred, .fid = f.fid};
