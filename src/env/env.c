@@ -312,6 +312,11 @@ int env_file_utime(struct env_file *f, int64_t mtime_ns)
 	return f->env->ops->file_utime(f, mtime_ns);
 }
 
+void env_file_forget(struct env_file *f)
+{
+	f->env->ops->file_forget(f);
+}
+
 int env_file_lock(struct env_file *f)
 {
 	return f->env->ops->file_lock(f);

@@ -184,6 +184,9 @@ _yields_ _check_ int env_seek(
 _check_ int env_fstat(struct env_file *f, struct env_stat *ret_stat);
 /* Sets the file's mtime (ns since 1970). */
 _check_ int env_file_utime(struct env_file *f, int64_t mtime_ns);
+/* What the kernel holds of the file and believes to be on the disk is read from there again. After a sync has failed
+ * it believes so wrongly. */
+void env_file_forget(struct env_file *f);
 /* Exclusive whole-file lock against other processes, held until close. -NE_LOCKED. */
 _check_ int env_file_lock(struct env_file *f);
 /* Flushes the file's system and asks the kernel for write-back errors since open. */

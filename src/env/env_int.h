@@ -62,6 +62,7 @@ struct env_ops {
 	int (*seek)(struct env_file *f, uint64_t off, bool whence_data, uint64_t *ret_off);
 	int (*fstat)(struct env_file *f, struct env_stat *ret_stat);
 	int (*file_utime)(struct env_file *f, int64_t mtime_ns);
+	void (*file_forget)(struct env_file *f);
 	int (*file_lock)(struct env_file *f);
 	int (*syncfs)(struct env_file *f);
 

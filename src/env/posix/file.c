@@ -508,6 +508,13 @@ int posix_file_utime(struct env_file *base, int64_t mtime_ns)
 	return code_of(sys_futimens(file_of(base)->fd, mtime_ns));
 }
 
+void posix_file_forget(struct env_file *base)
+{
+	posix_count_file(base->env);
+	/* Advice: where it is not taken, the pages may still go at any time. */
+	(void)posix_fadvise(file_of(base)->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 int posix_file_lock(struct env_file *base)
 {
 	int rc;

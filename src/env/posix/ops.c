@@ -113,6 +113,7 @@ const struct env_ops posix_env_ops = {
 	.seek = posix_seek,
 	.fstat = posix_fstat,
 	.file_utime = posix_file_utime,
+	.file_forget = posix_file_forget,
 	.file_lock = posix_file_lock,
 	.syncfs = posix_syncfs,
 	.mkdir = posix_mkdir,

@@ -159,6 +159,7 @@ int posix_file_fallocate(
 int posix_seek(struct env_file *f, uint64_t off, bool whence_data, uint64_t *ret_off);
 int posix_fstat(struct env_file *f, struct env_stat *ret_stat);
 int posix_file_utime(struct env_file *f, int64_t mtime_ns);
+void posix_file_forget(struct env_file *f);
 int posix_file_lock(struct env_file *f);
 int posix_syncfs(struct env_file *f);
 int posix_mkdir(struct env *env, const char *path);

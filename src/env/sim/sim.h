@@ -116,6 +116,14 @@ void sim_after(struct sim *sim, uint64_t delay_ns, sim_action_fn *fn, void *ctx)
 /* Every fiber and what it waits for; connections. */
 void sim_dump(struct sim *sim, FILE *out);
 
+/* Where a node may be crashed. */
+enum sim_point {
+#define SIM_POINT(name, text) SIM_POINT_##name,
+#include "env/sim/sim_stats.def"
+#undef SIM_POINT
+	SIM_POINTS,
+};
+
 /* ---- nodes ---- */
 
 enum sim_crash {
@@ -140,6 +148,8 @@ void sim_node_stop_ask(struct sim_node *node);
 size_t sim_node_fibers(const struct sim_node *node);
 /* Blocks that mem_alloc gave to this node's process and that it has not freed. */
 size_t sim_node_heap_blocks(const struct sim_node *node);
+/* Its last end was its own doing (env_die). */
+bool sim_node_died(const struct sim_node *node);
 /* Is called after each crash of the node, from the event loop; tests restart it from there or later. */
 void sim_node_on_crash(struct sim_node *node, sim_action_fn *fn, void *ctx);
 
@@ -150,11 +160,15 @@ enum sim_pause {
 
 void sim_node_suspend(struct sim_node *node, enum sim_pause how);
 void sim_node_resume(struct sim_node *node);
+/* The realtime clock is set forward or back; the others go on. */
+void sim_node_clock_set(struct sim_node *node, int64_t delta_ns);
 /* What env_conn_peer says of this node to others (default 0, 0). */
 void sim_node_ids_set(struct sim_node *node, uint32_t uid, uint32_t gid);
 
 /* Crashes the node at the k-th crash point from now (1 = the next); 0 disarms. */
 void sim_crash_at(struct sim_node *node, uint64_t k, enum sim_crash kind);
+/* Crashes the node at its next crash point of this sort; sim_crash_at with 0 disarms. */
+void sim_crash_at_point(struct sim_node *node, enum sim_point point, enum sim_crash kind);
 /* Crash points the node has passed, over all its lives. */
 uint64_t sim_crash_points(const struct sim_node *node);
 unsigned sim_crashes(const struct sim_node *node);
@@ -197,6 +211,9 @@ enum sim_disk_op {
 /* The nth operation of this kind from now (1 = the next) fails with -code; 0 disarms. */
 void sim_disk_fail(struct sim_node *node, enum sim_disk_op op, uint64_t nth, enum ne_code code);
 
+/* The nth read from now below offset `end` of a file with `part` (a literal) in its path returns one bit flipped; the medium is right. 0 disarms. */
+void sim_disk_corrupt_read(struct sim_node *node, const char *part, uint64_t end, uint64_t nth);
+
 /* ---- what happened ---- */
 
 enum sim_fault {
@@ -206,19 +223,14 @@ enum sim_fault {
 	SIM_FAULTS,
 };
 
-enum sim_point {
-#define SIM_POINT(name, text) SIM_POINT_##name,
-#include "env/sim/sim_stats.def"
-#undef SIM_POINT
-	SIM_POINTS,
-};
-
 enum sim_group {
 	SIM_GROUP_NODE = 1, /* crashes, suspensions, jobs */
 	SIM_GROUP_NET = 2, /* what TCP and hosts do */
 	SIM_GROUP_HOSTILE = 4, /* what only an attacker does */
 	SIM_GROUP_DISK = 8, /* lost, torn, reordered; slow */
 	SIM_GROUP_ERROR = 16, /* disk errors that are reported */
+	SIM_GROUP_ROT = 64, /* what only checksums of data at rest notice */
+	SIM_GROUP_PASSED = 128, /* every crash point that was passed was hit by a crash */
 	SIM_GROUP_POINTS = 32, /* every crash point was hit by a crash */
 };
 

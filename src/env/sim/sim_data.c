@@ -94,6 +94,16 @@ static void data_page_write(struct sim_disk *disk, struct disk_inode *inode, uin
 	disk_page_dirty(inode, number, page, data_sectors(in_page, len));
 }
 
+/* Before a file grows its last block is zeroed behind the old end, and so written again. */
+static void data_grow(struct disk_inode *inode, uint64_t size)
+{
+	struct disk_page *page = disk_page_find(inode, inode->size / DISK_PAGE);
+
+	if (size > inode->size && page != NULL) {
+		page->lost = 0;
+	}
+}
+
 int disk_write(struct sim_disk *disk, struct disk_inode *inode, const void *buf, size_t len,
 	uint64_t off, int64_t now_ns)
 {
@@ -118,6 +128,7 @@ int disk_write(struct sim_disk *disk, struct disk_inode *inode, const void *buf,
 		data_page_write(disk, inode, off + done, from + done, part);
 		done += part;
 	}
+	data_grow(inode, off + len);
 	inode->size = u64_max(inode->size, off + len);
 	inode->mtime_ns = now_ns;
 	return 0;
@@ -174,6 +185,7 @@ int disk_truncate(struct sim_disk *disk, struct disk_inode *inode, uint64_t size
 		data_cut(disk, inode, keep / DISK_PAGE, UINT64_MAX, false);
 		inode->low_size = u64_min(inode->low_size, size);
 	}
+	data_grow(inode, size);
 	inode->size = size;
 	inode->mtime_ns = now_ns;
 	return 0;
@@ -510,14 +522,26 @@ static void data_power_loss(struct sim_disk *disk, struct disk_inode *inode)
 	data_clip(inode);
 }
 
+static void data_tail_zero(struct disk_inode *inode)
+{
+	size_t tail = (size_t)(inode->size % DISK_PAGE);
+	struct disk_page *page = disk_page_find(inode, inode->size / DISK_PAGE);
+
+	if (page != NULL && page->cur != NULL && page->cur != page->dur &&
+		page->cur != disk_zero_page) {
+		memset(page->cur + tail, 0, DISK_PAGE - tail);
+	}
+}
+
 /* Pages that a failed sync left clean may be dropped by the kernel at any time. */
-static void data_evict(struct sim_disk *disk, struct disk_inode *inode)
+static void data_evict(struct sim_disk *disk, struct disk_inode *inode, bool all)
 {
 	for (size_t i = 0; i < inode->dirty_count; i++) {
 		struct disk_page *page = disk_page_find(inode, inode->dirty[i]);
 		const uint8_t *old;
 
-		if (page->lost == 0 || page->cur == NULL || !prng_chance(&disk->rng, 1, 2)) {
+		if (page->lost == 0 || page->cur == NULL ||
+			(!all && !prng_chance(&disk->rng, 1, 2))) {
 			continue;
 		}
 		old = page->dur != NULL ? page->dur : disk_zero_page;
@@ -529,6 +553,13 @@ static void data_evict(struct sim_disk *disk, struct disk_inode *inode)
 			}
 		}
 	}
+	/* What a read brings in beyond the end of the file is zeros, whatever the medium has there. */
+	data_tail_zero(inode);
+}
+
+void disk_forget(struct sim_disk *disk, struct disk_inode *inode)
+{
+	data_evict(disk, inode, true);
 }
 
 void disk_data_crash(struct sim_disk *disk, struct disk_inode *inode, enum sim_crash kind)
@@ -537,7 +568,7 @@ void disk_data_crash(struct sim_disk *disk, struct disk_inode *inode, enum sim_c
 	if (kind == SIM_POWER_LOSS) {
 		data_power_loss(disk, inode);
 	} else {
-		data_evict(disk, inode);
+		data_evict(disk, inode, false);
 	}
 	inode->dur_gen = inode->sync_gen; /* no sync is under way any more */
 }

@@ -175,6 +175,8 @@ struct disk_sync disk_sync_begin(struct disk_inode *inode);
 void disk_sync_end(struct disk_inode *inode, const struct disk_sync *sync);
 /* The sync failed: what it covered is lost. */
 void disk_sync_fail(struct disk_inode *inode, const struct disk_sync *sync);
+/* Pages that a failed sync left clean are what the medium holds. */
+void disk_forget(struct sim_disk *disk, struct disk_inode *inode);
 void disk_data_crash(struct sim_disk *disk, struct disk_inode *inode, enum sim_crash kind);
 void disk_data_free(struct sim_disk *disk, struct disk_inode *inode);
 void disk_data_copy(struct disk_inode *to, const struct disk_inode *from);

@@ -203,6 +203,27 @@ void sim_files_crash(struct sim_node *node)
 
 /* ---- data ---- */
 
+void sim_disk_corrupt_read(struct sim_node *node, const char *part, uint64_t end, uint64_t nth)
+{
+	node->corrupt_part = part;
+	node->corrupt_end = end;
+	node->corrupt_left = nth;
+}
+
+static void read_corrupt(struct sim_file *file, uint8_t *buf, uint64_t off, size_t got)
+{
+	struct sim_node *node = file->node;
+	uint64_t bit;
+
+	if (node->corrupt_left == 0 || got == 0 || off >= node->corrupt_end ||
+		strstr(file->path, node->corrupt_part) == NULL || --node->corrupt_left > 0) {
+		return;
+	}
+	bit = prng_below(&node->fault_rng, got * 8);
+	buf[bit / 8] ^= (uint8_t)(1U << bit % 8);
+	sim_fault(node, SIM_FAULT_CORRUPT_READ, file->path, bit);
+}
+
 int sim_file_pread(struct env_file *f, void *buf, size_t len, uint64_t off, size_t *ret_len)
 {
 	struct sim_file *file = file_of(f);
@@ -218,6 +239,7 @@ int sim_file_pread(struct env_file *f, void *buf, size_t len, uint64_t off, size
 	rc = sim_disk_fault(node, SIM_DISK_READ, node->sim->opts.disk.read_error_ppm, file->path);
 	if (rc == 0) {
 		*ret_len = disk_read(file->inode, buf, len, off);
+		read_corrupt(file, buf, off, *ret_len);
 	}
 	sim_disk_after(node, wait, SIM_POINT_PREAD, file->path);
 	return rc;
@@ -407,6 +429,14 @@ int sim_file_utime(struct env_file *f, int64_t mtime_ns)
 	sim_disk_enter(file->node, SIM_POINT_UTIME, file->path, (uint64_t)mtime_ns, 0);
 	file->inode->mtime_ns = mtime_ns;
 	return 0;
+}
+
+void sim_file_forget(struct env_file *f)
+{
+	struct sim_file *file = file_of(f);
+
+	sim_disk_enter(file->node, SIM_POINT_FORGET, file->path, 0, 0);
+	disk_forget(file->node->disk, file->inode);
 }
 
 int sim_file_lock(struct env_file *f)

@@ -83,6 +83,7 @@ struct sim_node {
 	bool powered; /* its host answers */
 	bool stopped;
 	bool asleep;
+	bool died; /* the last end was env_die */
 	bool crash_due; /* asked for by one of its own fibers */
 	enum sim_crash crash_kind;
 	unsigned crashes;
@@ -109,10 +110,14 @@ struct sim_node {
 	uint64_t points;
 	uint64_t crash_at; /* 0: never */
 	enum sim_crash crash_at_kind;
+	unsigned crash_point; /* SIM_POINTS: none */
 
 	struct sim_disk *disk;
 	unsigned disk_factor;
 	struct sim_disk_fail disk_fail[SIM_DISK_OPS];
+	const char *corrupt_part;
+	uint64_t corrupt_end;
+	uint64_t corrupt_left; /* 0: none */
 	struct list files; /* struct sim_file */
 
 	struct list ends; /* struct sim_end */
@@ -202,6 +207,7 @@ int sim_file_fallocate(
 int sim_file_seek(struct env_file *f, uint64_t off, bool whence_data, uint64_t *ret_off);
 int sim_file_fstat(struct env_file *f, struct env_stat *ret_stat);
 int sim_file_utime(struct env_file *f, int64_t mtime_ns);
+void sim_file_forget(struct env_file *f);
 int sim_file_lock(struct env_file *f);
 int sim_file_syncfs(struct env_file *f);
 int sim_path_mkdir(struct env *env, const char *path);

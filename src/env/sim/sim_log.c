@@ -199,8 +199,11 @@ unsigned sim_stats_check_all_fired(const struct sim_stats *stats, unsigned group
 			}
 		}
 	}
-	for (unsigned i = 0; (groups & SIM_GROUP_POINTS) != 0 && i < SIM_POINTS; i++) {
-		if (stats->crashed[i] == 0) {
+	for (unsigned i = 0;
+		(groups & (SIM_GROUP_POINTS | SIM_GROUP_PASSED)) != 0 && i < SIM_POINTS; i++) {
+		bool wanted = (groups & SIM_GROUP_POINTS) != 0 || stats->passed[i] > 0;
+
+		if (wanted && stats->crashed[i] == 0) {
 			zeros++;
 			if (out != NULL) {
 				fprintf(out, "never crashed at: %s\n", point_table[i]);

@@ -155,6 +155,7 @@ struct sim_node *sim_node_new(struct sim *sim, const char *name)
 	node->deadline_ns = ENV_FOREVER;
 	node->disk = disk_new(hash_mix2(seed, 2), sim->opts.disk.capacity_bytes, node->index + 1);
 	node->disk_factor = 1;
+	node->crash_point = SIM_POINTS;
 	disk_attach(node->disk, &sim->opts, &sim->stats);
 	list_init(&node->files);
 	list_init(&node->ends);
@@ -186,6 +187,17 @@ const char *sim_node_name(const struct sim_node *node)
 bool sim_node_is_up(const struct sim_node *node)
 {
 	return node->up;
+}
+
+bool sim_node_died(const struct sim_node *node)
+{
+	return node->died;
+}
+
+void sim_node_clock_set(struct sim_node *node, int64_t delta_ns)
+{
+	node->real_offset_ns += delta_ns;
+	sim_fault(node, SIM_FAULT_CLOCK, NULL, (uint64_t)delta_ns);
 }
 
 bool sim_node_runs(const struct sim_node *node)
@@ -228,6 +240,7 @@ void sim_node_start(struct sim_node *node, env_fiber_fn *fn, void *arg)
 		node->powered = true;
 	}
 	node->up = true;
+	node->died = false;
 	node->life++;
 	node->env.stopping = false;
 	node->env.sched.now_ns = sim_node_mono(node);
@@ -306,6 +319,15 @@ void sim_crash_at(struct sim_node *node, uint64_t k, enum sim_crash kind)
 {
 	node->crash_at = k == 0 ? 0 : node->points + k;
 	node->crash_at_kind = kind;
+	node->crash_point = SIM_POINTS;
+}
+
+void sim_crash_at_point(struct sim_node *node, enum sim_point point, enum sim_crash kind)
+{
+	ASSERT(point < SIM_POINTS);
+	node->crash_at = 0;
+	node->crash_at_kind = kind;
+	node->crash_point = point;
 }
 
 uint64_t sim_crash_points(const struct sim_node *node)
@@ -324,9 +346,10 @@ bool sim_point_due(struct sim_node *node, enum sim_point point)
 
 	node->points++;
 	stats->passed[point]++;
-	if (likely(node->points != node->crash_at)) {
+	if (likely(node->points != node->crash_at && point != node->crash_point)) {
 		return false;
 	}
+	node->crash_point = SIM_POINTS;
 	stats->crashed[point]++;
 	return true;
 }
@@ -414,6 +437,7 @@ _noreturn_ static void node_die(struct env *env, const char *why)
 
 	log_error("sim", "node=%s dies: %s", node->name, why);
 	sim_fault(node, SIM_FAULT_DIE, why, 0);
+	node->died = true;
 	sim_crash_here(node, SIM_KILL, why);
 }
 
@@ -444,6 +468,7 @@ const struct env_ops sim_env_ops = {
 	.seek = sim_file_seek,
 	.fstat = sim_file_fstat,
 	.file_utime = sim_file_utime,
+	.file_forget = sim_file_forget,
 	.file_lock = sim_file_lock,
 	.syncfs = sim_file_syncfs,
 	.mkdir = sim_path_mkdir,

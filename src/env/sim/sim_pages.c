@@ -149,7 +149,8 @@ void disk_page_dirty(
 {
 	ASSERT(sectors != 0 && sectors <= PAGE_DIRTY_ALL);
 	page->dirty = (uint8_t)(page->dirty | sectors);
-	page->lost = (uint8_t)(page->lost & ~sectors);
+	/* Write-back is of whole pages: what a failed sync gave up is tried again with the rest. */
+	page->lost = 0;
 	page->gen = inode->gen;
 	if (page->listed) {
 		return;

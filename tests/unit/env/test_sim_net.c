@@ -80,6 +80,7 @@ static void trouble_step(void *ctx)
 		break;
 	case 5:
 		sim_net_reset(e->sim, client, e->server);
+		sim_node_clock_set(client, on ? 3600 * (int64_t)NS_PER_S : -(int64_t)NS_PER_S);
 		break;
 	default:
 		trouble_restart(e);

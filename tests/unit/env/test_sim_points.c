@@ -53,6 +53,7 @@ static void all_file_use(struct env_file *f)
 	ignore(env_seek(f, 0, true, &off));
 	ignore(env_fstat(f, &st));
 	ignore(env_file_utime(f, 5));
+	env_file_forget(f);
 	ignore(env_pwrite(f, iov, 2, 9000));
 	ignore(env_fdatasync(f));
 	ignore(env_pwrite(f, iov, 2, 3000));
@@ -203,6 +204,7 @@ TEST(every_disk_fault_fires)
 		all_new(&a, &opts);
 		for (unsigned life = 0; life < 4; life++) {
 			sim_disk_fail(a.node, SIM_DISK_NAMES, 1 + sim_random(a.sim) % 12, NE_IO);
+			sim_disk_corrupt_read(a.node, "/d/", UINT64_MAX, 1 + sim_random(a.sim) % 4);
 			sim_crash_at(a.node, 1 + sim_random(a.sim) % 60,
 				sim_random(a.sim) % 2 == 0 ? SIM_KILL : SIM_POWER_LOSS);
 			all_life(&a);
@@ -215,7 +217,9 @@ TEST(every_disk_fault_fires)
 		sim_stats_add(&sum, sim_stats(a.sim));
 		sim_free(a.sim);
 	}
-	CHECK_EQ(sim_stats_check_all_fired(&sum, SIM_GROUP_DISK | SIM_GROUP_ERROR, stderr), 0);
+	CHECK_EQ(sim_stats_check_all_fired(
+			 &sum, SIM_GROUP_DISK | SIM_GROUP_ERROR | SIM_GROUP_ROT, stderr),
+		0);
 }
 
 TEST(a_counter_that_is_zero_is_reported)
