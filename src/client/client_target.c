@@ -43,11 +43,11 @@ static void map_poke(struct client *c)
 	env_wake_all(c->env, &c->map_poke);
 }
 
-/* The MDT's host lost its memory: inline data written since the last commit it told of may be gone. Whether it is
+/* The MDT's host lost its memory (another boot id), or the MDT could not write its log (a verifier): inline data written since the last commit it told of may be gone. Whether it is
  * cannot be known, so who has such a file open is told once, as for objects. A killed MDT lost nothing. */
 static void mdt_memory_check(struct client *c, const struct rpc_session_info *info)
 {
-	uint64_t boot = boot_hash(info->boot_id);
+	uint64_t boot = boot_hash(info->boot_id) ^ info->verifier << 1;
 
 	if (c->mdt_boot != 0 && boot != c->mdt_boot) {
 		HMAP_FOREACH (it, &c->inodes) {
@@ -55,6 +55,7 @@ static void mdt_memory_check(struct client *c, const struct rpc_session_info *in
 
 			inode->lost += inode->mdt_transno > c->mdt_committed;
 			inode->mdt_transno = 0;
+			client_inode_unsure(inode);
 		}
 	}
 	c->mdt_boot = boot;

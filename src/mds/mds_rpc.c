@@ -65,6 +65,8 @@ static int service_session_open(
 		.session = session->id,
 		.incarnation = session->incarnation,
 		.resumed = resumed,
+		/* The boot id says whether memory was lost, unless it was lost within a boot. */
+		.verifier = state_memory_lost(mds_state(mds)) ? mds->opts.epoch : 0,
 	};
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "oss/oss_int.h"
+#include "store/lost.h"
 
 int oss_format(struct env *env, const char *path)
 {
@@ -181,7 +182,7 @@ static struct oss *oss_new(struct env *env, const struct oss_options *opts)
 
 static int oss_recover(struct oss *oss, const struct oss_options *opts)
 {
-	int err = oss_lost_load(oss);
+	int err = lost_load(oss->env, oss->path, &oss->memory_unknown);
 
 	if (err == 0) {
 		err = state_start(oss, opts);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "oss/oss_int.h"
+#include "store/lost.h"
 
 int oss_entry_sync(struct oss *oss, const struct oss_object *obj)
 {
@@ -27,7 +28,7 @@ int oss_entry_sync(struct oss *oss, const struct oss_object *obj)
 void oss_write_back_failed(struct oss *oss, int err)
 {
 	log_error(OSS_LOG, "%s: write-back failed (%s): stopping", oss->target, ne_text(err));
-	oss_lost_mark(oss);
+	lost_mark(oss->env, oss->path);
 	env_die(oss->env, "write-back of an object failed");
 }
 

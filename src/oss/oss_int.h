@@ -123,7 +123,7 @@ struct oss {
 	uint32_t epoch;
 	uint32_t map_version;
 	uint64_t verifier;
-	bool memory_unknown; /* a write-back failed in this boot: oss_lost.c */
+	bool memory_unknown; /* a write-back failed in this boot: store/lost.h */
 	uint64_t number; /* last issued */
 	uint64_t sync_rounds; /* SYNC requests begun */
 	uint64_t session_next;
@@ -244,11 +244,6 @@ _yields_ _check_ int oss_object_commit(struct oss *oss, struct oss_object *obj);
 /* Makes the names of its files durable. */
 _yields_ _check_ int oss_entry_sync(struct oss *oss, const struct oss_object *obj);
 _yields_ _noreturn_ void oss_write_back_failed(struct oss *oss, int err);
-
-/* oss_lost.c */
-_yields_ void oss_lost_mark(struct oss *oss);
-/* Sets memory_unknown. */
-_yields_ _check_ int oss_lost_load(struct oss *oss);
 
 /* oss_facts.c */
 _yields_ _check_ int oss_facts_load(struct oss *oss);

@@ -112,8 +112,14 @@ static struct oss_object *object_new(struct oss *oss, struct fid data_fid, uint3
 
 static int object_load_file(struct oss *oss, struct oss_object *obj, struct env_file *file)
 {
-	int err = oss_header_read(file, &obj->header);
+	int err;
 
+	if (oss->memory_unknown) {
+		/* What a failed sync left in the kernel's memory only must not be taken for durable: a size that was
+		 * set, the number of the change that set it. */
+		env_file_forget(file);
+	}
+	err = oss_header_read(file, &obj->header);
 	if (err != 0) {
 		return err;
 	}

@@ -145,7 +145,8 @@ struct rpc_session_info {
 	uint32_t epoch; /* of the target */
 	uint32_t slots;
 	bool recovering; /* the target waits for its clients */
-	uint64_t verifier; /* of an OST's memory */
+	uint64_t
+		verifier; /* of an OST's memory; of an MDT's: 0, or its epoch if it could not write its log */
 	uint32_t lease_term_ms;
 	int64_t server_realtime_ns; /* at HELLO */
 	uint64_t server_realtime_at_ns; /* env_now of that moment */

@@ -2,6 +2,7 @@
  * The checkpoint store's front: checks arguments, dispatches, owns the arenas of results.
  */
 #include "store/kv_int.h"
+#include "store/lost.h"
 
 #define ARENA_BLOCK_BYTES (16 * KIB)
 #define WALK_RECORDS 512
@@ -73,14 +74,37 @@ void kv_fetch_fini(struct kv_fetch *fetch)
 	}
 }
 
+/* After a failed sync in this boot the newest commit may be in the kernel's memory only, and no later sync writes it:
+ * it is written again before anybody counts on it. */
+static int lost_prove(struct kv *kv, const char *dir)
+{
+	bool lost = false;
+	int err = lost_load(kv->env, dir, &lost);
+
+	return err == 0 && lost ? kv->ops->prove(kv) : err;
+}
+
 int kv_open(struct env *env, const struct kv_opts *opts, struct kv **ret_kv)
 {
+	struct kv *kv = NULL;
+	int err;
+
 	ASSERT(opts->dir != NULL && opts->dir[0] == '/');
 	ASSERT(opts->map_bytes > 0);
-	if (opts->kind == KV_MODEL) {
-		return kv_model_open(env, opts, ret_kv);
+	err = opts->kind == KV_MODEL ? kv_model_open(env, opts, &kv) : kv_lmdb_open(env, opts, &kv);
+	if (err == 0 && !opts->read_only) {
+		err = lost_prove(kv, opts->dir);
 	}
-	return kv_lmdb_open(env, opts, ret_kv);
+	if (err == -NE_IO && !opts->read_only) {
+		/* Perhaps it was a sync: the next one would say that all is well. */
+		lost_mark(env, opts->dir);
+	}
+	if (err != 0) {
+		kv_close(kv);
+		return err;
+	}
+	*ret_kv = kv;
+	return 0;
 }
 
 void kv_close(struct kv *kv)

@@ -14,6 +14,8 @@ struct kv_ops {
 	int (*apply)(struct kv *kv, const struct kv_op *ops, uint32_t count, uint64_t lsn);
 	int (*stat)(struct kv *kv, struct kv_stat *ret_stat);
 	int (*reserve)(struct kv *kv, uint64_t bytes);
+	/* Makes the commit that was loaded durable although a sync of it may have failed. */
+	int (*prove)(struct kv *kv);
 };
 
 struct kv {

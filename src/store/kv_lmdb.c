@@ -444,6 +444,12 @@ static int lmdb_apply(struct kv *kv, const struct kv_op *ops, uint32_t count, ui
 	return call_run(&call, ENV_JOB_BULK);
 }
 
+/* A commit that changes nothing: its meta page is written and synced. */
+static int lmdb_prove(struct kv *kv)
+{
+	return lmdb_apply(kv, NULL, 0, kv->lsn);
+}
+
 /* ---- space ---- */
 
 /* Pages on the free list: each record of database 0 begins with its number of pages. */
@@ -542,6 +548,7 @@ static int lmdb_reserve(struct kv *kv, uint64_t bytes)
 }
 
 static const struct kv_ops lmdb_ops = {
+	.prove = lmdb_prove,
 	.close = lmdb_close,
 	.fetch = lmdb_fetch,
 	.apply = lmdb_apply,

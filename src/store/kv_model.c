@@ -321,7 +321,21 @@ static int model_reserve(struct kv *kv, uint64_t bytes)
 	return err;
 }
 
+/* Into its own file: the other one is what is left if this is torn. */
+static int model_prove(struct kv *kv)
+{
+	struct kv_model *m = model_of(kv);
+	uint64_t generation = m->generation;
+	int err;
+
+	m->generation--;
+	err = model_save(m, NULL, 0, 0);
+	m->generation = generation;
+	return err;
+}
+
 static const struct kv_ops model_ops = {
+	.prove = model_prove,
 	.close = model_close,
 	.fetch = model_fetch,
 	.apply = model_apply,

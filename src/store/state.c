@@ -266,6 +266,11 @@ uint64_t state_committed_lsn(const struct state *st)
 	return wal_durable_lsn(st->wal);
 }
 
+bool state_memory_lost(const struct state *st)
+{
+	return wal_memory_lost(st->wal);
+}
+
 uint64_t state_last_lsn(const struct state *st)
 {
 	return wal_last_lsn(st->wal);

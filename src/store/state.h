@@ -175,6 +175,11 @@ void state_txn_fini(struct state_txn *txn);
 /* Waits until log and tables have room. -NE_NOSPC for STATE_CHANGE when the disk is full. Not while a
  * transaction holds what it fetched: checkpoints wait for that. */
 _yields_ _check_ int state_admit(struct state *st, enum state_kind kind);
+/* It need not wait. */
+bool state_admit_now(const struct state *st, enum state_kind kind);
+/* Gives back what the transaction fetched; what it still needs is fetched again. Before any wait that may be for a
+ * checkpoint or for another host. */
+void state_fetches_drop(struct state_txn *txn);
 
 /* ---- durability ---- */
 
@@ -185,6 +190,8 @@ _yields_ void state_wait_durable(struct state *st, uint64_t lsn);
 /* Everything up to this lsn is durable: last_committed of every reply. */
 uint64_t state_committed_lsn(const struct state *st);
 /* The last commit's lsn (0 before the first of a new store). */
+/* Writing the log failed in this boot of the host: what was answered and not durable may be gone. */
+bool state_memory_lost(const struct state *st);
 uint64_t state_last_lsn(const struct state *st);
 /* Of this start; greater than that of every earlier one. */
 uint64_t state_incarnation(const struct state *st);

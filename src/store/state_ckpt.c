@@ -9,7 +9,10 @@
  * 3. The table stays in the chain until no fetch lives whose view may be older than the last batch, and
  *    until each of its keys was renewed in the cache.
  */
+#include <stdio.h>
+
 #include "base/log.h"
+#include "store/lost.h"
 #include "store/state_int.h"
 
 void state_ckpt_request(struct state *st, uint64_t lsn)
@@ -75,6 +78,16 @@ static void batch_nospc(struct state *st)
 		st->env, &st->ckpt_q, env_now(st->env) + STATE_NOSPC_RETRY_NS, ENV_WAIT_PLAIN);
 }
 
+static void checkpoint_mark(struct state *st)
+{
+	_cleanup_(free_ptr) char *path = mem_alloc(LIM_PATH_MAX);
+
+	if (path != NULL) {
+		snprintf(path, LIM_PATH_MAX, "%s/kv", st->dir);
+		lost_mark(st->env, path);
+	}
+}
+
 /* Applies the table; false when the state is closing before it could. */
 static bool table_apply(struct state *st, struct state_table *t, struct batch *b)
 {
@@ -100,6 +113,7 @@ static bool table_apply(struct state *st, struct state_table *t, struct batch *b
 		} else if (err != 0) {
 			log_error("store", "checkpoint failed dir=%s error=%s", st->dir,
 				ne_name(err));
+			checkpoint_mark(st);
 			env_die(st->env, "the checkpoint cannot be written");
 		}
 	}

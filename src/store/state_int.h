@@ -186,7 +186,6 @@ void state_writes_seal(struct state_writes *w, uint64_t session);
 int state_want_key(struct state_txn *txn, struct span key);
 int state_want_range(struct state_txn *txn, struct span from, struct span to, uint32_t max);
 void state_wants_clear(struct state_txn *txn);
-void state_fetches_drop(struct state_txn *txn);
 /* What was fetched for the transaction: 0, -NE_NOENT, -NE_CORRUPT or -NE_MISSING_KEY. */
 int state_fetched_get(struct state_txn *txn, struct span key, struct span *ret_val);
 /* A fetched scan that covers the point; NULL if none. */
@@ -204,8 +203,6 @@ void state_ckpt_request(struct state *st, uint64_t lsn);
 
 /* True if something should be checkpointed now. */
 bool state_ckpt_due(const struct state *st);
-/* True if state_admit would return 0 without waiting. */
-bool state_admit_now(const struct state *st, enum state_kind kind);
 /* Looks at what the checkpoint takes and what the disk has. */
 _yields_ void state_space_update(struct state *st);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "store/lost.h"
 #include "store/wal_int.h"
 
 static void wal_free(struct wal *wal)
@@ -99,7 +100,10 @@ int wal_open(struct env *env, const struct wal_opts *opts, struct wal **ret_wal)
 	if (wal == NULL) {
 		return -NE_NOMEM;
 	}
-	err = wal_recover(wal, opts);
+	err = lost_load(env, opts->dir, &wal->memory_lost);
+	if (err == 0) {
+		err = wal_recover(wal, opts);
+	}
 	if (err == 0) {
 		err = wal_start(wal);
 		if (err != 0) {
@@ -129,6 +133,11 @@ void wal_close(struct wal *wal)
 	wal_stop(wal);
 	ASSERT(list_empty(&wal->chunks) && wal->durable == wal->lsn_last);
 	wal_free(wal);
+}
+
+bool wal_memory_lost(const struct wal *wal)
+{
+	return wal->memory_lost;
 }
 
 uint32_t wal_payload_max(const struct wal *wal)

@@ -8,6 +8,7 @@
  * the last one synced.
  */
 #include "base/log.h"
+#include "store/lost.h"
 #include "store/wal_int.h"
 
 void wal_put_start(struct wal *wal, uint64_t number, uint64_t bytes)
@@ -136,6 +137,7 @@ static void wal_fail(struct wal *wal, const char *what, uint64_t number, int err
 {
 	log_error("wal", "%s failed dir=%s segment=%016llx error=%s", what, wal->dir,
 		(unsigned long long)number, ne_name(err));
+	lost_mark(wal->env, wal->dir);
 	env_die(wal->env, "the log cannot be written");
 }
 

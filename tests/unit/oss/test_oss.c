@@ -494,6 +494,76 @@ TEST(committed_data_survives_power_loss)
 	}
 }
 
+/* ---- headers, and syncs that fail ---- */
+
+#define PLACE_SECOND 2048
+
+static void object_path(struct w_object_ref ref, char *buf, size_t cap)
+{
+	snprintf(buf, cap, "/ost/objects/%02x/%llx-%x-%x.%u",
+		(unsigned)(fid_hash(ref.data_fid) % 256), (unsigned long long)ref.data_fid.seq,
+		ref.data_fid.oid, ref.data_fid.ver, ref.stripe);
+}
+
+static void script_header(struct world *w)
+{
+	static uint8_t torn[16384];
+	char path[128];
+	uint64_t verifier;
+	uint64_t len;
+
+	CHECK_EQ(do_write(w, object(1, 0), AT(0, 9000), 0x44, 0, NULL), 0);
+	CHECK_EQ(do_commit(w, object(1, 0), &verifier), 0);
+	object_path(object(1, 0), path, sizeof(path));
+	CHECK_EQ(sim_disk_flip(w->server, path, 20), 0);
+	crash(w, SIM_KILL);
+	CHECK_EQ(do_read(w, object(1, 0), AT(0, 10000), true, &len, NULL), 0);
+	CHECK(len == 9000 && all_are(w->buf, 9000, 0x44));
+	/* Both places of what was committed are bad: that is damage, not a hole. */
+	CHECK_EQ(sim_disk_flip(w->server, path, PLACE_SECOND + 20), 0);
+	crash(w, SIM_KILL);
+	CHECK_EQ(do_read(w, object(1, 0), AT(0, 10000), false, &len, NULL), -NE_CORRUPT);
+	/* One place garbage, the other never written: nothing was ever committed. */
+	memset(torn, 0xa5, 100);
+	object_path(object(2, 0), path, sizeof(path));
+	CHECK_EQ(sim_disk_poke(w->server, path, torn, sizeof(torn)), 0);
+	CHECK_EQ(do_read(w, object(2, 0), AT(0, 100), true, &len, NULL), -NE_LOST_OBJECT);
+	CHECK_EQ(do_write(w, object(2, 0), AT(50, 50), 0x77, 0, NULL), 0);
+	CHECK_EQ(do_read(w, object(2, 0), AT(0, 200), true, &len, NULL), 0);
+	CHECK(len == 100 && all_are(w->buf, 50, 0) && all_are(w->buf + 50, 50, 0x77));
+}
+
+TEST(a_torn_header_is_not_the_end_of_an_object)
+{
+	run(script_header, 90, 0);
+}
+
+/* The header with the change's number was in the kernel's memory when the sync failed, and only there. */
+static void script_sync_fails(struct world *w)
+{
+	uint64_t verifier;
+
+	CHECK_EQ(do_write(w, object(1, 0), AT(0, 9000), 0x44, 0, NULL), 0);
+	CHECK_EQ(do_commit(w, object(1, 0), &verifier), 0);
+	sim_disk_fail(w->server, SIM_DISK_SYNC, 2, NE_IO);
+	sim_after(w->sim, 50 * NS_PER_MS, restart, w);
+	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, object(1, 0), 5, 100), 0);
+	CHECK_EQ(sim_crashes(w->server), 1);
+	CHECK_EQ(size_of(w, object(1, 0)), 100);
+	CHECK_EQ(do_write(w, object(1, 0), AT(100, 4900), 0x55, 0, NULL), 0);
+	CHECK_EQ(do_commit(w, object(1, 0), &verifier), 0);
+	crash(w, SIM_POWER_LOSS);
+	CHECK_EQ(do_change(w, w->mdt, W_OST_CHANGE_KIND_SET_SIZE, object(1, 0), 5, 100), 0);
+	CHECK_EQ(size_of(w, object(1, 0)), 5000);
+}
+
+TEST(a_change_whose_sync_failed_is_done_again)
+{
+	for (uint64_t seed = 91; seed < 94; seed++) {
+		run(script_sync_fails, seed, 0);
+	}
+}
+
 static uint64_t counter(struct world *w, const char *name)
 {
 	struct w_target_status_req req = {.target = wire_str_of("OST0000"), .counters = true};
