@@ -111,6 +111,26 @@ static void layout_replace(struct client_inode *inode, struct client_layout *lay
 	client_layout_unref(old);
 }
 
+void client_inode_unsure(struct client_inode *inode)
+{
+	inode->layout_unsure = true;
+	LIST_FOREACH (it, &inode->files) {
+		list_entry(it, struct client_file, of_inode)->size_opened = false;
+	}
+}
+
+/* What was known before the MDT lost its memory counts no more; writes to objects it does not know any more are lost. */
+static void layout_forget(struct client_inode *inode, const struct w_layout *now)
+{
+	inode->layout_unsure = false;
+	if (inode->layout == NULL || fid_eq(inode->layout->data_fid, now->data_fid)) {
+		return;
+	}
+	inode->lost += inode->dirty > 0;
+	client_layout_put(&inode->layout);
+	inode->inline_data = false;
+}
+
 int client_inode_update(
 	struct client *c, struct client_inode *inode, const struct w_inode_info *info)
 {
@@ -123,6 +143,9 @@ int client_inode_update(
 	client_inode_attr(inode, &info->attr);
 	if (!S_ISREG(info->attr.mode) || !w_layout_next(&it, &from)) {
 		return 0;
+	}
+	if (inode->layout_unsure) {
+		layout_forget(inode, &from);
 	}
 	if ((info->attr.state & W_ATTR_STATE_INLINE) != 0 && from.osts.count == 0) {
 		/* Its OSTs will be chosen when data comes. */

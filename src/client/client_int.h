@@ -43,6 +43,8 @@
 #define CLIENT_LINGER_MAX 4096
 /* A changed layout is followed this often by one operation. */
 #define CLIENT_LAYOUT_TRIES 16
+/* A lookup finds a file that is gone a moment later at most this often in a row, else -NE_STALE. */
+#define CLIENT_LOOKUP_TRIES 16
 /* Incarnations of an OST's memory that are remembered. */
 #define CLIENT_MEMORIES 8
 /* While a target cannot be reached the map is asked for new addresses this often. */
@@ -136,6 +138,7 @@ struct client_inode {
 	struct client_layout *layout; /* NULL: not known, or not chosen while inline_data */
 	bool inline_data;
 	bool capability; /* security.capability is set */
+	bool layout_unsure; /* the MDT has lost its memory since: an older one may be true again */
 	uint32_t mode;
 	uint32_t uid;
 	uint32_t gid;
@@ -268,6 +271,8 @@ void client_inode_put(struct client *c, struct client_inode *inode);
 /* What the MDT said of it: mode, owner, where the data is; takes a layout newer than the known one over. */
 _check_ int client_inode_update(
 	struct client *c, struct client_inode *inode, const struct w_inode_info *info);
+/* The MDT may have forgotten the layout: the next answer counts, whatever it says. */
+void client_inode_unsure(struct client_inode *inode);
 void client_inode_attr(struct client_inode *inode, const struct w_attr *attr);
 _yields_ void client_inodes_free(struct client *c);
 

@@ -19,20 +19,39 @@ static int name_check(const char *name)
 	return len > LIM_NAME_MAX ? -NE_NAMETOOLONG : 0;
 }
 
+/* *ret_gone: it was found, and is gone now that its OSTs were to be asked. */
+static int lookup_once(struct client *c, const struct client_cred *cred,
+	struct w_mds_lookup_req *req, struct client_attr *ret_attr, bool *ret_gone)
+{
+	struct w_mds_lookup_rep rep;
+	_cleanup_(rpc_call_fini) struct rpc_call call = {
+		.op = W_OP_MDS_LOOKUP, .request = req, .reply = &rep};
+	int err = client_mdt_ask(c, cred, &req->cred, &call);
+
+	*ret_gone = false;
+	if (err == 0) {
+		err = client_info_finish(c, &rep.info, ret_attr);
+		*ret_gone = err == -NE_STALE;
+	}
+	return err;
+}
+
 int client_lookup(struct client *c, const struct client_cred *cred, struct fid parent,
 	const char *name, struct client_attr *ret_attr)
 {
 	struct w_mds_lookup_req req = {.parent = parent};
-	struct w_mds_lookup_rep rep;
-	_cleanup_(rpc_call_fini) struct rpc_call call = {
-		.op = W_OP_MDS_LOOKUP, .request = &req, .reply = &rep};
+	bool gone = true;
 	int err = name_check(name);
 
-	if (err == 0) {
-		req.name = wire_str_of(name);
-		err = client_mdt_ask(c, cred, &req.cred, &call);
+	if (err != 0) {
+		return err;
 	}
-	return err != 0 ? err : client_info_finish(c, &rep.info, ret_attr);
+	req.name = wire_str_of(name);
+	/* The name may be another file's by now, or nobody's. */
+	for (unsigned i = 0; i < CLIENT_LOOKUP_TRIES && gone; i++) {
+		err = lookup_once(c, cred, &req, ret_attr, &gone);
+	}
+	return err;
 }
 
 void client_gone_set(struct client *c, client_gone_fn *fn, void *ctx)

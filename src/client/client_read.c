@@ -163,6 +163,12 @@ int client_read(struct client *c, struct client_file *f, const struct iovec *iov
 	}
 	r.len = u64_min(r.len, LIM_FILE_SIZE_MAX - off);
 	f->did_read = true;
+	if (f->inode->layout_unsure) {
+		err = client_layout_refresh(c, f);
+	}
+	if (err != 0) {
+		return err;
+	}
 	for (unsigned i = 0; i < CLIENT_LAYOUT_TRIES; i++) {
 		struct client_place place = {.iov = iov, .count = iov_count};
 

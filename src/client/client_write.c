@@ -249,8 +249,11 @@ static int write_inline(struct writing *w, bool append)
 static int write_any(struct writing *w)
 {
 	bool append = (w->f->open_flags & W_OPEN_FLAGS_APPEND) != 0;
-	int err = asks_suid(w) ? client_suid_kill(w->c, w->f, w->cred) : 0;
+	int err = w->f->inode->layout_unsure ? client_layout_refresh(w->c, w->f) : 0;
 
+	if (err == 0 && asks_suid(w)) {
+		err = client_suid_kill(w->c, w->f, w->cred);
+	}
 	if (err != 0) {
 		return err;
 	}

@@ -185,6 +185,10 @@ static int op_fetch(struct mds_op *op, struct state_txn *txn)
 	if (op->attempt >= ATTEMPTS_MAX) {
 		return -NE_IO;
 	}
+	if (op->need_fids || op->need_data) {
+		/* Both may wait for a checkpoint, and checkpoints wait for views. */
+		state_fetches_drop(txn);
+	}
 	if (op->need_fids) {
 		return mds_fids_refill(op->mds);
 	}
@@ -198,6 +202,19 @@ static int op_fetch(struct mds_op *op, struct state_txn *txn)
 	return state_prefetch(txn);
 }
 
+/* Waits until the transaction may begin. */
+static int op_admit(struct mds_op *op, struct state_txn *txn, enum state_kind kind)
+{
+	struct state *st = op->mds->st;
+
+	if (state_admit_now(st, kind)) {
+		return 0;
+	}
+	/* What waits for a checkpoint must hold no view: the checkpoint waits for views. */
+	state_fetches_drop(txn);
+	return state_admit(st, kind);
+}
+
 static int op_run(struct mds_op *op, enum state_kind kind, attempt_fn *fn, void *ctx)
 {
 	struct mds *mds = op->mds;
@@ -209,7 +226,7 @@ static int op_run(struct mds_op *op, enum state_kind kind, attempt_fn *fn, void 
 	op->lsn = 0;
 	state_txn_init(mds->st, &opts, &txn);
 	for (;;) {
-		r = kind == STATE_READ ? 0 : state_admit(mds->st, kind);
+		r = op_admit(op, &txn, kind);
 		if (r < 0) {
 			break;
 		}
