@@ -1,6 +1,7 @@
 /* See applog.h. */
 #include "applog.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,12 @@ static unsigned losses(const struct applog *log)
 	return log->cluster->mdt_losses + log->cluster->ost_losses;
 }
 
+/* A disk failed since then: EIO is an answer. */
+static bool disk_failed(const struct applog *log, int err, uint64_t errors)
+{
+	return err != 0 && ne_errno(err) == EIO && errors != cluster_disk_errors(log->cluster);
+}
+
 /* The file exists durably before anybody appends. */
 static bool file_find(struct applog_writer *w, struct client_file **ret_file)
 {
@@ -64,6 +71,7 @@ static bool file_find(struct applog_writer *w, struct client_file **ret_file)
 		.mode = S_IFREG | 0666, .open_flags = O_CREAT | O_WRONLY | O_APPEND};
 	struct client_attr attr;
 	unsigned before = w->log->cluster->mdt_losses;
+	uint64_t errors = cluster_disk_errors(w->log->cluster);
 	int err;
 
 	if (w->log->ready) {
@@ -85,7 +93,8 @@ static bool file_find(struct applog_writer *w, struct client_file **ret_file)
 	if (err == 0) {
 		return true;
 	}
-	if (err != -NE_NOSPC && before == w->log->cluster->mdt_losses) {
+	if (err != -NE_NOSPC && before == w->log->cluster->mdt_losses &&
+		!disk_failed(w->log, err, errors)) {
 		cluster_fail(w->log->cluster, "append log: open: %s", ne_name(err));
 	}
 	return false;
@@ -109,12 +118,13 @@ static size_t record_make(struct applog_writer *w)
 static void sync_now(struct applog_writer *w, struct client_file *f)
 {
 	unsigned mdt = w->log->cluster->mdt_losses;
+	uint64_t errors = cluster_disk_errors(w->log->cluster);
 	int err = client_fsync(w->cl->client, f, false);
 
 	if (err == -NE_LOST_WRITES && losses(w->log) > 0) {
 		return;
 	}
-	if (err != 0 && losses(w->log) == 0) {
+	if (err != 0 && losses(w->log) == 0 && !disk_failed(w->log, err, errors)) {
 		cluster_fail(w->log->cluster, "append log: fsync: %s", ne_name(err));
 	}
 	/* What the MDT forgot before is not covered: it was in the MDT when it lost power. */
@@ -131,6 +141,7 @@ static bool append(struct applog_writer *w, struct client_file *f)
 	size_t len = record_make(w);
 	struct iovec iov = {.iov_base = w->buf, .iov_len = len};
 	unsigned before = losses(w->log);
+	uint64_t errors = cluster_disk_errors(w->log->cluster);
 	size_t done = 0;
 	int err;
 
@@ -141,7 +152,8 @@ static bool append(struct applog_writer *w, struct client_file *f)
 	if (err == 0 && done != len) {
 		cluster_fail(w->log->cluster, "append log: a short write");
 	}
-	if (err != 0 && err != -NE_NOSPC && before == losses(w->log)) {
+	if (err != 0 && err != -NE_NOSPC && before == losses(w->log) &&
+		!disk_failed(w->log, err, errors)) {
 		cluster_fail(w->log->cluster, "append log: writer %u record %u: %s", w->index,
 			w->next, ne_name(err));
 	}

@@ -73,3 +73,64 @@ void __wrap_state_wait_durable(struct state *st, uint64_t lsn)
 	(void)lsn;
 }
 #endif
+
+#ifdef CANARY_SET_SIZE
+/* An OST does not know the changes it has applied: a repeated SET_SIZE is applied again. */
+#include "oss/oss_int.h"
+
+void __real_oss_object_lock(struct oss *oss, struct oss_object *obj, bool exclusive);
+void __wrap_oss_object_lock(struct oss *oss, struct oss_object *obj, bool exclusive);
+
+void __wrap_oss_object_lock(struct oss *oss, struct oss_object *obj, bool exclusive)
+{
+	__real_oss_object_lock(oss, obj, exclusive);
+	if (exclusive) {
+		obj->header.d.applied = 0;
+	}
+}
+#endif
+
+#ifdef CANARY_TRUNCATE
+/* Now and then an OST forgets to do a truncate that it was sent. */
+#include "oss/oss_int.h"
+
+int __real_oss_segments_set_size(struct oss *oss, struct oss_object *obj, uint64_t size);
+int __wrap_oss_segments_set_size(struct oss *oss, struct oss_object *obj, uint64_t size);
+
+int __wrap_oss_segments_set_size(struct oss *oss, struct oss_object *obj, uint64_t size)
+{
+	static unsigned calls;
+
+	return ++calls % 8 == 0 ? 0 : __real_oss_segments_set_size(oss, obj, size);
+}
+#endif
+
+#ifdef CANARY_DESTROY
+/* Destroys and truncates are sent before their change is durable: after a power failure the file is back, as zeros. */
+#include "env/fiber.h"
+#include "store/state_int.h"
+
+uint64_t __real_state_committed_lsn(const struct state *st);
+uint64_t __wrap_state_committed_lsn(const struct state *st);
+void __real_state_wait_durable(struct state *st, uint64_t lsn);
+void __wrap_state_wait_durable(struct state *st, uint64_t lsn);
+
+static bool sends_intents(const struct state *st)
+{
+	const struct fiber *f = env_self(st->env);
+
+	return f != NULL && strcmp(f->name, "mds-intent") == 0;
+}
+
+uint64_t __wrap_state_committed_lsn(const struct state *st)
+{
+	return sends_intents(st) ? state_last_lsn(st) : __real_state_committed_lsn(st);
+}
+
+void __wrap_state_wait_durable(struct state *st, uint64_t lsn)
+{
+	if (!sends_intents(st)) {
+		__real_state_wait_durable(st, lsn);
+	}
+}
+#endif

@@ -127,7 +127,6 @@ struct cluster *cluster_new(const struct cluster_options *opt)
 	sim_options_default(&so, opt->seed);
 	so.trace = opt->trace;
 	so.quiet = opt->quiet;
-	so.disk.torn_ppm = opt->torn_sectors ? so.disk.torn_ppm : 0;
 	so.fibers_max = 4096;
 	c->sim = sim_new(&so);
 	keys_make(c);
@@ -192,7 +191,8 @@ static void host_main(void *arg)
 	}
 	for (unsigned i = 0; err != 0; i++) {
 		err = node_start(env, &h->config, why, sizeof(why), &h->server);
-		if (err != 0 && (!c->opt.space_short || i >= RESTART_TRIES)) {
+		if (err != 0 &&
+			(!(c->opt.space_short || c->opt.disk_errors) || i >= RESTART_TRIES)) {
 			cluster_fail(c, "%s does not start: %s", sim_node_name(h->node), why);
 		}
 		if (err != 0) {
@@ -240,8 +240,8 @@ static void host_died(void *ctx)
 	h->server = NULL;
 	h->cluster->crashes++;
 	if (!h->restart_due) {
-		/* At a crash point that was armed. */
-		losses_count(h, h->armed);
+		/* At a crash point that was armed; or it ended itself: what it could not write back is lost. */
+		losses_count(h, sim_node_died(h->node) ? SIM_POWER_LOSS : h->armed);
 		h->restart_due = true;
 		sim_after(h->cluster->sim, ARMED_DOWN_NS, host_restart, h);
 	}
@@ -397,6 +397,10 @@ void cluster_heal(struct cluster *c)
 		}
 		h->suspended = false;
 		sim_disk_slow_set(h->node, 1);
+		for (unsigned op = 0; op < SIM_DISK_OPS; op++) {
+			sim_disk_fail(h->node, (enum sim_disk_op)op, 0, NE_IO);
+		}
+		sim_disk_corrupt_read(h->node, "", 0, 0);
 		host_restart(h);
 	}
 	for (unsigned i = 0; i < c->client_count; i++) {
@@ -455,6 +459,15 @@ bool cluster_hosts_stop(struct cluster *c, uint64_t max_ns)
 		env_wake_all(sim_node_env(h->node), &h->stop_q);
 	}
 	return sim_run(c->sim, hosts_stopped, c, max_ns) == 0;
+}
+
+uint64_t cluster_disk_errors(const struct cluster *c)
+{
+	const struct sim_stats *s = sim_stats(c->sim);
+
+	return s->faults[SIM_FAULT_READ_ERROR] + s->faults[SIM_FAULT_WRITE_ERROR] +
+		s->faults[SIM_FAULT_SYNC_ERROR] + s->faults[SIM_FAULT_NAMES_ERROR] +
+		s->faults[SIM_FAULT_CORRUPT_READ];
 }
 
 struct mds *cluster_mds(struct cluster *c)

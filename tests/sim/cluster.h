@@ -61,7 +61,7 @@ struct cluster_options {
 	uint64_t mdt_capacity_bytes; /* 0: the disk's */
 	uint64_t ost_capacity_bytes;
 	bool space_short; /* a start may fail for lack of space; it is tried again */
-	bool torn_sectors; /* power loss may leave garbage in a sector being written */
+	bool disk_errors; /* disks fail: so may a start, it is tried again; operations may end with EIO */
 	bool trace;
 	bool quiet;
 };
@@ -89,6 +89,7 @@ struct cluster {
 	unsigned ost_losses; /* of any host with an OST */
 	unsigned crashes;
 	uint64_t quiet_until_ns;
+	unsigned orders_checked; /* operations in histories that have an order */
 	char faults[128]; /* for people */
 };
 
@@ -109,6 +110,8 @@ bool cluster_clients_stop(struct cluster *c, uint64_t max_ns);
 bool cluster_hosts_stop(struct cluster *c, uint64_t max_ns);
 
 struct mds *cluster_mds(struct cluster *c);
+/* Disk errors that fired so far: an operation during which one did may end with EIO. */
+uint64_t cluster_disk_errors(const struct cluster *c);
 /* Runs fn(arg) in a fiber of the node until it ends. */
 bool cluster_run_on(
 	struct cluster *c, struct sim_node *node, env_fiber_fn *fn, void *arg, uint64_t max_ns);

@@ -4,13 +4,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/super.h"
+
 /* Shorter than what a worker waits after a client's death for its last requests (WORKER_QUIET_NS). */
 #define PAUSE_NS_MAX (6 * NS_PER_S)
+
+/* Data of an object begins here. */
+#define OBJECT_HEADER_BYTES 4096
 
 #define CRASHES (NEMESIS_KILL_MDT | NEMESIS_POWER_MDT | NEMESIS_KILL_OST | NEMESIS_POWER_OST)
 
 static const char *const names[NEMESIS_KINDS] = {"kill-mdt", "power-mdt", "kill-ost", "power-ost",
-	"crash-client", "suspend", "partition", "reset", "slow", "messages", "space"};
+	"crash-client", "suspend", "partition", "reset", "slow", "messages", "space", "clock",
+	"error-mdt", "error-ost", "space-mdt", "corrupt"};
 
 const char *nemesis_text(unsigned kinds, char *buf, size_t cap)
 {
@@ -26,11 +32,26 @@ const char *nemesis_text(unsigned kinds, char *buf, size_t cap)
 	return len == 0 ? "none" : buf;
 }
 
-unsigned nemesis_draw(struct prng *rng)
+/* Of later versions: from numbers of their own. */
+static unsigned new_draw(uint64_t seed)
+{
+	struct prng rng;
+	unsigned kinds = 0;
+
+	prng_init(&rng, seed ^ UINT64_C(0x6e65776b696e6473));
+	kinds |= prng_chance(&rng, 1, 5) ? NEMESIS_CLOCK : 0;
+	kinds |= prng_chance(&rng, 1, 8) ? NEMESIS_ERROR_MDT : 0;
+	kinds |= prng_chance(&rng, 1, 8) ? NEMESIS_ERROR_OST : 0;
+	kinds |= prng_chance(&rng, 1, 12) ? NEMESIS_SPACE_MDT : 0;
+	kinds |= prng_chance(&rng, 1, 12) ? NEMESIS_CORRUPT : 0;
+	return kinds;
+}
+
+static unsigned old_draw(struct prng *rng)
 {
 	unsigned kinds = 0;
 
-	for (unsigned i = 0; i < NEMESIS_KINDS; i++) {
+	for (unsigned i = 0; i < NEMESIS_OLD_KINDS; i++) {
 		kinds |= prng_chance(rng, 2, 5) ? 1u << i : 0;
 	}
 	if (!prng_chance(rng, 1, 8)) {
@@ -46,6 +67,11 @@ unsigned nemesis_draw(struct prng *rng)
 	default:
 		return kinds;
 	}
+}
+
+unsigned nemesis_draw(struct prng *rng, uint64_t seed)
+{
+	return old_draw(rng) | new_draw(seed);
 }
 
 void nemesis_options(struct nemesis *n, bool on)
@@ -176,12 +202,50 @@ static void slow(struct nemesis *n)
 		h->node, prng_chance(&n->rng, 1, 2) ? 1 : 1 + (unsigned)prng_below(&n->rng, 30));
 }
 
+/* ---- disks and clocks ---- */
+
+/* One of the next operations fails, once. */
+static void disk_fail(struct nemesis *n, struct cluster_host *h)
+{
+	static const enum sim_disk_op ops[] = {
+		SIM_DISK_SYNC, SIM_DISK_SYNC, SIM_DISK_WRITE, SIM_DISK_READ, SIM_DISK_NAMES};
+
+	for (unsigned op = 0; op < SIM_DISK_OPS; op++) {
+		sim_disk_fail(h->node, (enum sim_disk_op)op, 0, NE_IO);
+	}
+	sim_disk_fail(h->node, ops[prng_below(&n->rng, ARRAY_SIZE(ops))],
+		1 + prng_below(&n->rng, prng_chance(&n->rng, 1, 2) ? 4 : 40), NE_IO);
+}
+
+/* Only what has a checksum, and more than one copy or a way to try again: data at rest has none. */
+static void corrupt(struct nemesis *n)
+{
+	uint64_t nth = 1 + prng_below(&n->rng, 6);
+
+	if (prng_chance(&n->rng, 1, 4)) {
+		sim_disk_corrupt_read(any_host(n)->node, "/" SUPER_FILE, UINT64_MAX, nth);
+	} else {
+		sim_disk_corrupt_read(ost_host(n)->node, "/objects/", OBJECT_HEADER_BYTES, nth);
+	}
+}
+
+static void clock_set(struct nemesis *n)
+{
+	uint64_t max = prng_chance(&n->rng, 1, 4) ? 7200 * NS_PER_S : 5 * NS_PER_S;
+	int64_t delta = (int64_t)prng_below(&n->rng, 2 * max) - (int64_t)max;
+
+	sim_node_clock_set(any_node(n), delta);
+}
+
 /* ---- actions ---- */
 
 /* Now, or in the middle of one of the next things it does. */
 static void host_crash(struct nemesis *n, struct cluster_host *h, enum sim_crash kind)
 {
-	if (prng_chance(&n->rng, 1, 2)) {
+	if (prng_chance(&n->rng, 1, 4)) {
+		h->armed = kind;
+		sim_crash_at_point(h->node, (enum sim_point)prng_below(&n->rng, SIM_POINTS), kind);
+	} else if (prng_chance(&n->rng, 1, 2)) {
 		h->armed = kind;
 		sim_crash_at(h->node, 1 + prng_below(&n->rng, 300), kind);
 	} else {
@@ -227,6 +291,18 @@ static void act(struct nemesis *n, unsigned kind)
 		return;
 	case NEMESIS_SLOW:
 		slow(n);
+		return;
+	case NEMESIS_CLOCK:
+		clock_set(n);
+		return;
+	case NEMESIS_ERROR_MDT:
+		disk_fail(n, c->hosts[0]);
+		return;
+	case NEMESIS_ERROR_OST:
+		disk_fail(n, ost_host(n));
+		return;
+	case NEMESIS_CORRUPT:
+		corrupt(n);
 		return;
 	default:
 		return;

@@ -18,7 +18,16 @@ enum nemesis_kind {
 	NEMESIS_SLOW = 1 << 8,
 	NEMESIS_MESSAGES = 1 << 9, /* options of the network */
 	NEMESIS_SPACE = 1 << 10, /* disks that are nearly full */
-	NEMESIS_KINDS = 11,
+	NEMESIS_CLOCK = 1 << 11, /* realtime clocks set */
+	NEMESIS_ERROR_MDT =
+		1 << 12, /* the disk of MGS and MDT: reads, writes, syncs, names fail once */
+	NEMESIS_ERROR_OST = 1 << 13,
+	NEMESIS_SPACE_MDT = 1 << 14, /* an MDT that is nearly full */
+	NEMESIS_CORRUPT = 1 << 15, /* reads of what has a checksum return a flipped bit */
+	NEMESIS_KINDS = 16,
+	NEMESIS_OLD_KINDS = 11, /* drawn as in earlier versions, so that seeds keep their meaning */
+	NEMESIS_DISK_ERRORS = NEMESIS_ERROR_MDT | NEMESIS_ERROR_OST | NEMESIS_CORRUPT,
+	NEMESIS_SHORT = NEMESIS_SPACE | NEMESIS_SPACE_MDT,
 	NEMESIS_ALL = (1 << NEMESIS_KINDS) - 1,
 };
 
@@ -32,7 +41,7 @@ struct nemesis {
 };
 
 /* Which kinds a seed has; a quarter of all seeds have none but lost messages. */
-unsigned nemesis_draw(struct prng *rng);
+unsigned nemesis_draw(struct prng *rng, uint64_t seed);
 void nemesis_start(struct nemesis *n, struct cluster *c, unsigned kinds);
 /* No more trouble: all is healed, restarted and resumed. */
 void nemesis_stop(struct nemesis *n);

@@ -7,12 +7,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "actor.h"
 #include "applog.h"
 #include "check.h"
+#include "names.h"
 #include "nemesis.h"
 #include "worker.h"
 
 #define WORKERS_MAX 12
+/* Its log takes most of it. */
+#define MDT_CAPACITY_MIN (400 * KIB)
 #define READY_NS (60 * NS_PER_S)
 /* Well below the 120 s after which a client that does not get through loses its session. */
 #define SAFETY_NS (45 * NS_PER_S)
@@ -33,6 +37,9 @@ struct run {
 	struct worker *workers[WORKERS_MAX];
 	unsigned worker_count;
 	struct applog *applog; /* NULL: not in this run */
+	struct names *names; /* the same */
+	struct actor *actors[ACTORS_MAX];
+	unsigned actor_count;
 	enum run_phase phase;
 	uint64_t start_ns;
 	unsigned settled;
@@ -63,6 +70,11 @@ static void on_mount(struct cluster_client *cl, void *ctx)
 	if (r->applog != NULL && r->phase == PHASE_WORK && !r->applog->writers[cl->index].idle) {
 		fiber_spawn(cl, applog_main, &r->applog->writers[cl->index]);
 	}
+	for (unsigned i = 0; i < r->actor_count && r->phase == PHASE_WORK; i++) {
+		if (r->actors[i]->cl == cl && !r->actors[i]->idle) {
+			fiber_spawn(cl, r->actors[i]->main, r->actors[i]);
+		}
+	}
 }
 
 static void on_death(struct cluster_client *cl, void *ctx)
@@ -77,6 +89,11 @@ static void on_death(struct cluster_client *cl, void *ctx)
 	if (r->applog != NULL) {
 		applog_died(&r->applog->writers[cl->index]);
 	}
+	for (unsigned i = 0; i < r->actor_count; i++) {
+		if (r->actors[i]->cl == cl) {
+			r->actors[i]->died(r->actors[i]);
+		}
+	}
 }
 
 static void cluster_draw(const struct run_options *opt, struct cluster_options *co, unsigned kinds)
@@ -88,14 +105,17 @@ static void cluster_draw(const struct run_options *opt, struct cluster_options *
 	co->client_count = 1 + (unsigned)prng_below(&rng, prng_chance(&rng, 1, 4) ? 4 : 2);
 	co->osts_per_host = prng_chance(&rng, 1, 4) ? 2 : 1;
 	co->host_count = 1 + (unsigned)prng_below(&rng, CLUSTER_OSTS_MAX / co->osts_per_host);
-	/* Object headers count on sectors that are written whole or not at all; logs do not. */
-	co->torn_sectors = (kinds & NEMESIS_POWER_OST) == 0;
 	if ((kinds & NEMESIS_SPACE) != 0) {
 		co->space_short = true;
 		/* An OST takes new objects while it has a MiB. */
 		co->ost_capacity_bytes = MIB + prng_below(&rng, 256) * KIB;
 		co->host_count = 1;
 	}
+	if ((kinds & NEMESIS_SPACE_MDT) != 0) {
+		co->space_short = true;
+		co->mdt_capacity_bytes = MDT_CAPACITY_MIN + prng_below(&rng, 200) * KIB;
+	}
+	co->disk_errors = (kinds & NEMESIS_DISK_ERRORS) != 0;
 }
 
 static void workers_make(struct run *r, const struct run_options *opt, struct prng *rng)
@@ -108,7 +128,7 @@ static void workers_make(struct run *r, const struct run_options *opt, struct pr
 
 		r->workers[r->worker_count++] =
 			worker_new(&c->clients[i % c->client_count], i, ops);
-		if (c->opt.space_short) {
+		if (c->opt.ost_capacity_bytes != 0) {
 			r->workers[i]->profile.data_percent = 80;
 			r->workers[i]->profile.big_percent = 70;
 			r->workers[i]->ops_left *= 4;
@@ -127,6 +147,11 @@ static bool all_idle(void *ctx)
 	}
 	for (unsigned i = 0; r->applog != NULL && i < r->applog->writer_count; i++) {
 		if (!r->applog->writers[i].idle) {
+			return false;
+		}
+	}
+	for (unsigned i = 0; i < r->actor_count; i++) {
+		if (!r->actors[i]->idle) {
 			return false;
 		}
 	}
@@ -150,6 +175,9 @@ static void safety(struct run *r)
 	}
 	for (unsigned i = 0; r->applog != NULL && i < r->applog->writer_count; i++) {
 		r->applog->writers[i].stop = true;
+	}
+	for (unsigned i = 0; i < r->actor_count; i++) {
+		r->actors[i]->stop = true;
 	}
 	nemesis_stop(&r->nemesis);
 }
@@ -180,6 +208,9 @@ static void compare_fiber(void *arg)
 	}
 	if (r->applog != NULL) {
 		applog_check(r->applog, cl->client);
+	}
+	if (r->names != NULL && cl->index == 0) {
+		names_check(r->names, cl->client);
 	}
 	r->compared++;
 }
@@ -261,6 +292,7 @@ static void result_fill(const struct run *r, struct run_result *ret)
 	ret->clients = c->client_count;
 	ret->workers = r->worker_count;
 	ret->crashes = c->crashes;
+	ret->ordered = c->orders_checked;
 	for (unsigned i = 0; i < r->worker_count; i++) {
 		ret->ops += r->workers[i]->ops_done;
 		ret->resyncs += r->workers[i]->resyncs;
@@ -290,8 +322,22 @@ static void run_free(struct run *r)
 		worker_free(r->workers[i]);
 	}
 	applog_free(r->applog);
+	names_free(r->names);
 	cluster_free(r->cluster);
 	free(r);
+}
+
+/* From numbers of their own: other seeds keep their meaning. */
+static void actors_make(struct run *r)
+{
+	struct prng rng;
+
+	prng_init(&rng, r->cluster->opt.seed ^ UINT64_C(0x6163746f7273));
+	if (prng_chance(&rng, 1, 3)) {
+		r->names = names_new(r->cluster);
+		r->actor_count += names_actors(
+			r->names, r->actors + r->actor_count, ACTORS_MAX - r->actor_count);
+	}
 }
 
 void run_seed(const struct run_options *opt, struct run_result *ret_result)
@@ -302,11 +348,12 @@ void run_seed(const struct run_options *opt, struct run_result *ret_result)
 	struct run *r;
 
 	prng_init(&rng, opt->seed);
-	kinds = nemesis_draw(&rng) & opt->kinds;
+	kinds = nemesis_draw(&rng, opt->seed) & opt->kinds;
 	cluster_draw(opt, &co, kinds);
 	r = run_new(&co);
 	workers_make(r, opt, &rng);
 	r->applog = prng_chance(&rng, 1, 2) ? applog_new(r->cluster) : NULL;
+	actors_make(r);
 	cluster_start(r->cluster);
 	if (!cluster_wait_ready(r->cluster, READY_NS)) {
 		cluster_fail(r->cluster, "the cluster does not start");
@@ -369,7 +416,6 @@ bool run_step(const struct step_options *opt, struct run_result *ret_result)
 		.host_count = STEP_HOSTS - 1,
 		.osts_per_host = 1,
 		.client_count = 1,
-		.torn_sectors = opt->host == 0,
 		.trace = opt->trace};
 	struct run *r = run_new(&co);
 	struct cluster_host *h = r->cluster->hosts[opt->host];

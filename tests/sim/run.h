@@ -28,6 +28,7 @@ struct run_result {
 	unsigned ops_lost;
 	unsigned lost_writes;
 	unsigned nospace;
+	unsigned ordered; /* operations on shared names that have an order */
 };
 
 /* Hosts of the fixed scenario: the MDT's and two OSTs'. */

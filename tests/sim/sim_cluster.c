@@ -58,7 +58,7 @@ struct totals {
 	struct sim_stats stats;
 	uint64_t seeds;
 	uint64_t failed;
-	uint64_t ops, crashes, resyncs, ops_lost, lost_writes, nospace;
+	uint64_t ops, crashes, resyncs, ops_lost, lost_writes, nospace, ordered;
 };
 
 static void result_print(const struct run_result *r, uint64_t seed)
@@ -247,6 +247,7 @@ static void job_end(const struct options *o, struct job *j, struct totals *t)
 		t->ops_lost += r.ops_lost;
 		t->lost_writes += r.lost_writes;
 		t->nospace += r.nospace;
+		t->ordered += r.ordered;
 		if (o->verbose) {
 			result_print(&r, j->seed);
 		}
@@ -318,9 +319,19 @@ static int run_many(const struct options *o)
 		return t.failed > 0 ? 0 : 1;
 	}
 	if (o->stats) {
-		unsigned groups = SIM_GROUP_NET | SIM_GROUP_DISK;
+		unsigned groups = SIM_GROUP_NODE | SIM_GROUP_NET | SIM_GROUP_DISK |
+			SIM_GROUP_ERROR | SIM_GROUP_PASSED;
 
+		/* Space ends by the targets' capacities, not by the disk's. */
+		t.stats.faults[SIM_FAULT_NOSPACE] += t.nospace;
 		sim_stats_print(&t.stats, stdout);
+		printf("operations of several clients on the same names, in an order: %" PRIu64
+		       "\n",
+			t.ordered);
+		if (t.ordered == 0) {
+			printf("FAILED: no order was ever looked for\n");
+			return 1;
+		}
 		if (sim_stats_check_all_fired(&t.stats, groups, stdout) != 0) {
 			printf("FAILED: a kind of fault never fired\n");
 			return 1;

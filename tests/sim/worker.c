@@ -323,14 +323,15 @@ static void worker_resync(struct worker *w)
 	handles_close(w);
 	for (unsigned i = 0;; i++) {
 		losses = c->mdt_losses;
+		w->disk_errors = cluster_disk_errors(c);
 		err = worker_walk(w, w->cl->client, true);
 		if (err == 0) {
 			err = client_sync(w->cl->client);
 		}
-		if (losses == c->mdt_losses) {
+		if (losses == c->mdt_losses && !worker_disk_failed(w, err)) {
 			break;
 		}
-		mdt_lost = true;
+		mdt_lost = mdt_lost || losses != c->mdt_losses;
 		if (i == RESYNC_TRIES) {
 			return; /* the MDT loses power all the time */
 		}
@@ -341,6 +342,7 @@ static void worker_resync(struct worker *w)
 	mdt_lost = mdt_lost || w->mdt_seen != losses;
 	(void)candidates_try(w, flight, mdt_lost);
 	w->in_flight = false;
+	w->resync_due = false;
 	w->mdt_seen = losses;
 }
 
@@ -376,13 +378,21 @@ static void step(struct worker *w)
 		return;
 	}
 	w->ost_losses = w->cluster->ost_losses;
+	w->disk_errors = cluster_disk_errors(w->cluster);
+	w->crashes = w->cluster->crashes;
 	w->in_flight = true;
 	op_text(&w->op, text);
 	sim_note(w->cluster->sim, "%s %u: %s", w->name, w->ops_done, text);
 	rc = worker_execute(w, &w->op);
 	sim_note(w->cluster->sim, "%s %u: answered %s", w->name, w->ops_done, ne_name(rc));
 	w->ops_done++;
-	if (losses == w->cluster->mdt_losses) {
+	if (losses != w->cluster->mdt_losses) {
+		return;
+	}
+	if (worker_disk_failed(w, rc) || worker_half_done(w, &w->op, rc)) {
+		/* Done or not, in part or whole: the same as after a crash. */
+		w->resync_due = w->op.kind < OP_CHANGES;
+	} else {
 		worker_check(w, &w->op, rc);
 		w->in_flight = false;
 	}
@@ -391,7 +401,7 @@ static void step(struct worker *w)
 static void work(struct worker *w)
 {
 	while (w->ops_left > 0 && !w->stop) {
-		if (w->mdt_seen != w->cluster->mdt_losses) {
+		if (w->mdt_seen != w->cluster->mdt_losses || w->resync_due) {
 			worker_resync(w);
 			continue;
 		}

@@ -49,6 +49,9 @@ struct worker {
 	struct op op;
 	bool in_flight;
 	unsigned ost_losses; /* when it began */
+	uint64_t disk_errors; /* the same */
+	unsigned crashes; /* the same */
+	bool resync_due; /* nobody knows whether the operation happened */
 	uint8_t *buf; /* TREE_FILE_MAX + 1 bytes */
 	struct snap snap;
 };
@@ -68,6 +71,10 @@ void worker_generate(struct worker *w, struct op *op);
 _yields_ int worker_execute(struct worker *w, const struct op *op);
 /* Checks an answer that nothing interrupted. */
 _yields_ void worker_check(struct worker *w, const struct op *op, int rc);
+/* A disk failed while it ran: EIO is an answer. */
+bool worker_disk_failed(const struct worker *w, int rc);
+/* O_TRUNC of a full MDT that was killed in the middle of it: cut, and then refused. */
+bool worker_half_done(const struct worker *w, const struct op *op, int rc);
 /* worker_walk.c: what a client sees of a directory. With sync every file is fsynced first. */
 _yields_ _check_ int worker_walk(struct worker *w, struct client *c, bool sync);
 struct client_cred worker_cred(bool user);

@@ -463,7 +463,11 @@ static void content_adopt(struct worker *w, const struct op *op, uint32_t id)
 	}
 	bad = tree_content_check(&v, id, 0, w->buf, len);
 	if (bad >= 0) {
-		fail_op(w, op, err, "a loss took bytes that were safe");
+		char text[96];
+
+		snprintf(
+			text, sizeof(text), "a loss took bytes that were safe: from %" PRId64, bad);
+		fail_op(w, op, err, text);
 	}
 	struct model_node *n = model_node(w->tree->now, id);
 
@@ -494,6 +498,11 @@ static void lost_told(struct worker *w, const struct op *op, uint32_t id)
 		w->lost_ok[i] = w->lost_ok[i] || w->tree->handles[i].id == id;
 	}
 	w->lost_ok[op->handle] = false;
+	if (op->kind == OP_CLOSE && model_node(w->tree->now, id)->attr.nlink == 0) {
+		/* With its last handle the file goes: there is nothing to look at. */
+		tree_broken(w->tree, id);
+		return;
+	}
 	content_adopt(w, op, id);
 	if (op->kind == OP_CLOSE || w->mdt_seen != w->cluster->mdt_losses) {
 		tree_mark(w->tree, id, 0, TREE_FILE_MAX, DIRT_UNKNOWN, w->ost_losses);
@@ -519,7 +528,8 @@ static void synced(struct worker *w, const struct op *op, uint32_t id)
 	if (doubtful && (w->tree->handles[op->handle].flags & O_ACCMODE) != O_WRONLY) {
 		int rc = look_read(w, &read);
 
-		if (rc != 0 && w->mdt_seen == w->cluster->mdt_losses) {
+		if (rc != 0 && !worker_disk_failed(w, rc) &&
+			w->mdt_seen == w->cluster->mdt_losses) {
 			fail_op(w, &read, rc, "after an fsync that told of no loss");
 		}
 	}
@@ -630,11 +640,25 @@ static bool space_may_end(const struct worker *w, const struct op *op)
 	case OP_UNLINK:
 	case OP_RMDIR:
 	case OP_CLOSE:
-	case OP_REMOVEXATTR:
 		return false;
+	case OP_REMOVEXATTR:
+		/* It writes the inode anew: of the MDT's deletes only those of names use the reserve. */
+		return w->cluster->opt.mdt_capacity_bytes != 0;
 	default:
 		return w->cluster->opt.space_short;
 	}
+}
+
+bool worker_disk_failed(const struct worker *w, int rc)
+{
+	return rc != 0 && rc != -NE_LOST_WRITES && ne_errno(rc) == EIO &&
+		w->cluster->opt.disk_errors && cluster_disk_errors(w->cluster) != w->disk_errors;
+}
+
+bool worker_half_done(const struct worker *w, const struct op *op, int rc)
+{
+	return rc == -NE_NOSPC && (op->kind == OP_OPEN || op->kind == OP_CREATE) &&
+		(op->flags & O_TRUNC) != 0 && w->crashes != w->cluster->crashes;
 }
 
 void worker_check(struct worker *w, const struct op *op, int rc)

@@ -83,6 +83,9 @@ static int content_read(struct walk *k, struct client_file *f, uint32_t at)
 
 	n = &k->w->snap.nodes[at];
 	n->data_rc = err;
+	if (worker_disk_failed(k->w, err)) {
+		return err; /* the walk begins again */
+	}
 	if (err == 0) {
 		n->data = malloc(len + 1);
 		if (n->data == NULL) {
