@@ -54,6 +54,8 @@ def sources_compare(gate, pages):
 def main():
     gate = gatelib.Gate("manuals", lambda p: p.add_argument("--bin", default="build/bin"))
     gate.what = "pages"
+    if not os.path.isdir(gate.path(gate.args.bin)):
+        gate.finish()
     pages = manpages.pages(gate.path(gate.args.bin))
     with tempfile.TemporaryDirectory() as folder:
         for page in pages:

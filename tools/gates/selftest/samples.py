@@ -191,4 +191,25 @@ DOC_COMMANDS = (
            "looked at no command blocks", args=("--syntax",)),
 )
 
-SAMPLES = (FORMAT + LAYERING + SYSCALLS + HEADERS_ALONE + LIMITS + WORDS + README + SHELL + PYTHON + DOC_COMMANDS)
+def programs(up_help):
+    """A build/bin whose programs say a usage, and the source of one verb, which takes --force."""
+    plain = "#!/bin/sh\necho 'usage: %s FILE'\n"
+    tool = "#!/bin/sh\nif [ \"$1\" = --help ]; then printf 'usage: %s COMMAND\\n\\n  %s  does it\\n'; else cat <<'EOT'\n%s\nEOT\nfi\n"
+    return {
+        "build/bin/nacre": tool % ("nacre", "up", up_help),
+        "build/bin/lfs": tool % ("lfs", "df", "usage: lfs df [DIR]"),
+        "build/bin/nacred": plain % "nacred",
+        "build/bin/nacre-fuse": plain % "nacre-fuse",
+        "build/bin/mount.nacre": plain % "mount.nacre",
+        "src/cli/nacre_up.c": '{"force", no_argument, NULL, 0},\n',
+        "docs/configuration.md": "",
+    }
+
+
+MANUALS = (
+    Sample("manuals", "clean", programs("usage: nacre up [--force] DIR")),
+    Sample("manuals", "an option nobody is told of", programs("usage: nacre up DIR"), "src/cli/nacre_up.c: --force is in no --help"),
+    Sample("manuals", "empty", {}, "looked at no pages"),
+)
+
+SAMPLES = (MANUALS + FORMAT + LAYERING + SYSCALLS + HEADERS_ALONE + LIMITS + WORDS + README + SHELL + PYTHON + DOC_COMMANDS)

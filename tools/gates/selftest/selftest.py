@@ -21,6 +21,8 @@ def tree_write(root, files):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
+        if text.startswith("#!"):
+            os.chmod(path, 0o755)
 
 
 def git(root, *args):
