@@ -461,6 +461,7 @@ static void content_adopt(struct worker *w, const struct op *op, uint32_t id)
 	if (err != 0) {
 		fail_op(w, op, err, "reading after a loss");
 	}
+	v.ost_losses = w->cluster->ost_losses; /* one may have been during the read */
 	bad = tree_content_check(&v, id, 0, w->buf, len);
 	if (bad >= 0) {
 		char text[96];

@@ -435,7 +435,8 @@ void sim_file_forget(struct env_file *f)
 {
 	struct sim_file *file = file_of(f);
 
-	sim_disk_enter(file->node, SIM_POINT_FORGET, file->path, 0, 0);
+	/* Advice, and nothing a process could die in. */
+	sim_log(file->node->sim, file->node, "forget", file->path, 0, 0);
 	disk_forget(file->node->disk, file->inode);
 }
 
