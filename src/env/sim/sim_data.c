@@ -384,23 +384,29 @@ void disk_sync_fail(struct disk_inode *inode, const struct disk_sync *sync)
 
 /* ---- crashes ---- */
 
-/* Garbage where the write was cut off: from some byte on, to the last one it changed. */
+/* Garbage where the write was cut off: from some byte on, to the last one it changed; between two writes of one sector
+ * lies what neither changed, and stays. */
 static void data_sector_tear(struct sim_disk *disk, uint8_t *dur, const uint8_t *cur)
 {
+	bool neighbours = disk->opts->disk.torn_neighbours;
+	uint8_t garbage[DISK_SECTOR];
 	size_t first = 0;
 	size_t end = DISK_SECTOR;
 	size_t cut;
 
-	while (!disk->opts->disk.torn_neighbours && first < end && dur[first] == cur[first]) {
+	while (!neighbours && first < end && dur[first] == cur[first]) {
 		first++;
 	}
-	while (!disk->opts->disk.torn_neighbours && end > first && dur[end - 1] == cur[end - 1]) {
+	while (!neighbours && end > first && dur[end - 1] == cur[end - 1]) {
 		end--;
 	}
 	cut = (size_t)prng_range(&disk->rng, first, end);
 	memcpy(dur, cur, cut);
 	if (prng_chance(&disk->rng, 1, 2)) {
-		prng_fill(&disk->rng, dur + cut, end - cut);
+		prng_fill(&disk->rng, garbage, end - cut);
+		for (size_t i = cut; i < end; i++) {
+			dur[i] = neighbours || dur[i] != cur[i] ? garbage[i - cut] : dur[i];
+		}
 	}
 	disk->stats->faults[SIM_FAULT_SECTOR_TORN]++;
 }
