@@ -481,6 +481,10 @@ static void content_mark(
 		bits |= d != NULL && d->striped ? DIRT_OST : 0;
 	} else {
 		cut(t, id, after);
+		if (after == 0 && d != NULL) {
+			/* An empty file may be the MDT's again. */
+			d->surely = false;
+		}
 	}
 	tree_mark(t, id, from, to, bits, ost_losses);
 }
