@@ -5,7 +5,8 @@
  * The token is memory only. It comes back with append_end, with the close of the handle, or with the session; a session
  * that ends while it holds one may still have writes on the way, so its client is fenced at the file's OSTs first. A
  * client runs one append at a time per handle: the same handle asking again repeats a request whose answer was lost.
- * After a restart nobody gets a token before the recovery window has closed. Who cannot have the token, or finds an OST
+ * After a restart nobody gets a token before the recovery window has closed, and clients that did not come back by then are
+ * fenced first (mds_absent.c). Who cannot have the token, or finds an OST
  * that does not answer, is parked without it (mds_wait.c).
  */
 #include "base/log.h"
@@ -102,6 +103,26 @@ static int exact_ask(struct mds_op *op, struct exact *e, struct mds_ost **ret_la
 	return r;
 }
 
+/* Nobody who was given a range before a restart may still write it. */
+static int exact_fence(struct mds_op *op, struct exact *e, struct mds_ost **ret_late)
+{
+	struct mds_data *data = op->mds->data;
+	bool was_long;
+	uint64_t deadline;
+	int r;
+
+	if (data->absent_count == 0) {
+		return 0;
+	}
+	deadline = mds_wait_begin(op, &was_long);
+	r = mds_absent_fence(data, &e->objects, deadline, ret_late);
+	mds_wait_end(op, was_long);
+	if (r == -NE_TIMEDOUT) {
+		mds_ost_late(data, *ret_late);
+	}
+	return r;
+}
+
 /* *ret_lot: where to wait, when the answer is -NE_TIMEDOUT. */
 static int exact_size(struct mds_op *op, struct mds_file *file, struct rpc_parking **ret_lot)
 {
@@ -118,8 +139,11 @@ static int exact_size(struct mds_op *op, struct mds_file *file, struct rpc_parki
 	if (r == 0 && e->busy) {
 		*ret_lot = &file->parked;
 		r = -NE_TIMEDOUT;
-	} else if (r == 0 && e->ask) {
-		r = exact_ask(op, e, &late);
+	} else if (r == 0) {
+		r = exact_fence(op, e, &late);
+		if (r == 0 && e->ask) {
+			r = exact_ask(op, e, &late);
+		}
 		*ret_lot = late == NULL ? NULL : &late->parked;
 	}
 	op->work->size = e->size;
@@ -237,9 +261,7 @@ int mds_append_end_execute(struct mds_op *op)
 
 struct fence {
 	struct mds_file *file; /* holds a reference */
-	struct uuid client;
-	uint32_t incarnation;
-	uint32_t key_id;
+	struct mds_absent who;
 	struct exact e;
 };
 
@@ -251,24 +273,6 @@ static bool listed_before(const struct mds_objects *o, uint32_t i)
 		}
 	}
 	return false;
-}
-
-static int fence_one(struct mds_data *data, const struct fence *f, uint32_t index)
-{
-	struct w_ost_fence_req req = {
-		.client = f->client, .key_id = f->key_id, .incarnation = f->incarnation};
-	struct w_ost_fence_rep rep;
-	struct rpc_call call = {
-		.op = W_OP_OST_FENCE,
-		.flags = RPC_CALL_REPEATABLE,
-		.request = &req,
-		.reply = &rep,
-		.deadline_ns = env_now(data->mds->env) + FENCE_ANSWER_NS,
-	};
-	int r = mds_ost_call(mds_ost_find(data, index), &call);
-
-	rpc_call_fini(&call);
-	return r;
 }
 
 static int fence_all(struct mds_data *data, struct fence *f)
@@ -283,7 +287,8 @@ static int fence_all(struct mds_data *data, struct fence *f)
 	}
 	for (uint32_t i = 0; r == 0 && i < f->e.objects.geom.stripe_count; i++) {
 		if (!listed_before(&f->e.objects, i)) {
-			r = fence_one(data, f, f->e.objects.osts[i]);
+			r = mds_absent_fence_one(mds_ost_find(data, f->e.objects.osts[i]), &f->who,
+				env_now(data->mds->env) + FENCE_ANSWER_NS);
 		}
 	}
 	return r;
@@ -317,9 +322,9 @@ void mds_append_open_gone(struct mds_data *data, struct mds_open *open, bool fen
 	f = mem_zalloc(sizeof(*f));
 	if (f != NULL) {
 		f->file = file;
-		f->client = open->session->client;
-		f->incarnation = open->session->incarnation;
-		f->key_id = open->session->key_id;
+		f->who.client = open->session->client;
+		f->who.incarnation = open->session->incarnation;
+		f->who.key_id = open->session->key_id;
 	}
 	file->refs++;
 	if (f == NULL || mds_data_spawn(data, "mds-fence", fence_fiber, f) < 0) {

@@ -156,5 +156,5 @@ void mds_data_session_close(struct mds *mds, struct mds_session *session)
 			mds_open_drop(data, open);
 		}
 	}
-	mds_window_session_done(data, session);
+	mds_window_session_closed(data, session);
 }

@@ -467,6 +467,7 @@ void mds_data_stop(struct mds *mds)
 	files_free(data);
 	hmap_fini(&data->opens);
 	hmap_fini(&data->files);
+	mem_free(data->absent);
 	mem_free(data);
 	mds->data = NULL;
 }

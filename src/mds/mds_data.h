@@ -150,6 +150,7 @@ struct mds_ost {
 	uint64_t bytes_avail;
 	uint64_t avoid_until_ns; /* it was full or silent a moment ago */
 	/* intents */
+	uint32_t absent_done; /* of data->absent: those it refuses, or who are back */
 	struct list queue;
 	unsigned queued;
 	bool behind; /* there are more in the state, from here on */
@@ -186,6 +187,14 @@ struct mds_intents {
 	struct env_waitq wake;
 };
 
+/* A client that the recovery window waited for in vain. */
+struct mds_absent {
+	struct uuid client;
+	uint32_t key_id;
+	uint32_t incarnation;
+	bool back; /* later than that */
+};
+
 /* What all objects of a file say. */
 struct mds_sizes {
 	uint64_t size;
@@ -214,6 +223,8 @@ struct mds_data {
 	uint64_t window_end_ns;
 	struct env_waitq window_wake;
 	struct rpc_parking window_parked; /* requests that wait until it is closed */
+	struct mds_absent *absent; /* absent_count of them */
+	uint32_t absent_count;
 	unsigned waits; /* requests that wait for OSTs longer than a moment */
 	/* cluster */
 	struct mds_ost *osts[LIM_OST_MAX]; /* by index */
@@ -297,6 +308,8 @@ void mds_wait_end(struct mds_op *op, bool was_long);
 _check_ int mds_window_start(struct mds_data *data);
 /* A session has nothing more to re-claim. */
 void mds_window_session_done(struct mds_data *data, struct mds_session *session);
+/* It is closed: nobody waits for it any more. */
+void mds_window_session_closed(struct mds_data *data, struct mds_session *session);
 
 /* ---- mds_layout.c ---- */
 
@@ -352,6 +365,20 @@ _yields_ _check_ int mds_ost_sizes(struct mds_data *data, const struct mds_objec
 	uint64_t deadline_ns, struct mds_sizes *ret_sizes);
 void mds_objects_fill(
 	const struct mds_op *op, const struct mds_inode *inode, struct mds_objects *ret_objects);
+
+/* ---- mds_absent.c ---- */
+
+/* The window is over: whoever is still waited for is absent. -NE_NOMEM. */
+_check_ int mds_absent_note(struct mds_data *data);
+/* The client is here again, and what it had on its way to OSTs has arrived or never will. */
+void mds_absent_back(struct mds_data *data, const struct mds_session *session);
+/* The objects' OSTs refuse absent clients when this has succeeded. deadline_ns 0: a while. *ret_late is set on failure:
+ * the OST that did not answer in time, or NULL. */
+_yields_ _check_ int mds_absent_fence(struct mds_data *data, const struct mds_objects *objects,
+	uint64_t deadline_ns, struct mds_ost **ret_late);
+/* One client at one OST (NULL: -NE_NOTARGET). */
+_yields_ _check_ int mds_absent_fence_one(
+	struct mds_ost *ost, const struct mds_absent *who, uint64_t deadline_ns);
 
 /* ---- mds_open.c ---- */
 

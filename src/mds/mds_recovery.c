@@ -16,19 +16,26 @@
 /* A client re-claims as soon as it is connected. */
 #define QUIET_NS (3 * NS_PER_S)
 
+void mds_window_session_closed(struct mds_data *data, struct mds_session *session)
+{
+	if (session->recovering) {
+		session->recovering = false;
+		env_wake_all(data->mds->env, &data->window_wake);
+	}
+}
+
 void mds_window_session_done(struct mds_data *data, struct mds_session *session)
 {
-	if (!session->recovering) {
-		return;
-	}
-	session->recovering = false;
-	env_wake_all(data->mds->env, &data->window_wake);
+	mds_absent_back(data, session);
+	mds_window_session_closed(data, session);
 }
 
 void mds_data_session_active(struct mds *mds, struct mds_session *session)
 {
 	ASSERT(mds->data != NULL);
-	mds_window_session_done(mds->data, session);
+	if (session->recovering) {
+		mds_window_session_done(mds->data, session);
+	}
 }
 
 static bool session_waited_for(struct mds_data *data, struct mds_session *session)
@@ -142,6 +149,9 @@ static void window_fiber(struct mds_data *data, void *arg)
 		uint64_t end = u64_min(env_now(env) + LOOK_NS, data->window_end_ns);
 
 		mds_data_pause(data, &data->window_wake, end);
+	}
+	while (!data->stopping && mds_absent_note(data) < 0) {
+		mds_data_pause(data, &data->window_wake, env_now(env) + LOOK_NS);
 	}
 	if (data->stopping) {
 		return;

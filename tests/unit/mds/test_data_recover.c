@@ -283,3 +283,50 @@ TEST(token_dies)
 {
 	run(token_wants, token_keeps, 2);
 }
+
+/* A client that has a token is cut off from the MDT, which starts again and gives up waiting for it. */
+static void absent_wants(struct dcli_box *c)
+{
+	struct dbox *b = c->box;
+	struct dfile *f = dc_create(c, "log", NULL);
+
+	CHECK_EQ(dc_write(c, f, 0, buf, 20000), 0);
+	stage = 1;
+	wait_stage(c, 2);
+	sim_partition(b->sim, b->mdt.node, b->cli[1]->node, true);
+	dbox_crash(&b->mdt, SIM_KILL);
+	CHECK_EQ(dc_append(c, f, buf + 20000, 30000), 0);
+	/* Its range is somebody else's now. */
+	stage = 3;
+	wait_stage(c, 4);
+	CHECK_EQ(dc_read(c, f, 0, got, sizeof(got)), 50000);
+	CHECK_EQ(memcmp(got, buf, 50000), 0);
+	sim_partition_heal(b->sim);
+	CHECK_EQ(dc_close(c, f, true), 0);
+	dbox_settle(c);
+}
+
+static void absent_writes(struct dcli_box *c)
+{
+	struct w_mds_append_begin_req req = {.length = 30000};
+	struct w_mds_append_begin_rep rep = {0};
+	struct dfile *f;
+
+	wait_stage(c, 1);
+	f = dc_open(c, "log", RW);
+	CHECK_EQ(dc_write(c, f, 0, buf, 100), 0);
+	req.fid = f->fid;
+	req.handle = f->handle;
+	CHECK_EQ(dc_call(c, W_OP_MDS_APPEND_BEGIN, &req, &rep), 0);
+	CHECK_EQ(rep.offset, 20000);
+	stage = 2;
+	wait_stage(c, 3);
+	CHECK_EQ(dc_write(c, f, rep.offset, got, 30000), -NE_FENCED);
+	stage = 4;
+	env_sleep(c->env, 1000 * NS_PER_S);
+}
+
+TEST(absent_clients_are_fenced)
+{
+	run(absent_wants, absent_writes, 2);
+}
