@@ -238,6 +238,56 @@ TEST(unsynced_sectors_are_old_new_or_torn)
 	CHECK(b.counts[2] > 20 && b.counts[2] < 400);
 }
 
+/* Two writes to each sector, with bytes before, between and behind them that stay. */
+static void gaps_body(struct bench *b)
+{
+	struct env_file *f = open_file(b, "/s");
+
+	memset(buffer, 'o', 64 * 512);
+	CHECK_EQ(write_at(f, buffer, 64 * 512, 0), 0);
+	CHECK_EQ(env_fdatasync(f), 0);
+	CHECK_EQ(env_fsync_dir(b->env, "/"), 0);
+	memset(buffer, 'n', 100);
+	for (uint64_t i = 0; i < 64; i++) {
+		CHECK_EQ(write_at(f, buffer, 100, i * 512 + 100), 0);
+		CHECK_EQ(write_at(f, buffer, 100, i * 512 + 300), 0);
+	}
+}
+
+/* Counts garbage: [0] in what was written, [1] between the writes, [2] before and behind them. */
+static void gaps_count(struct bench *b)
+{
+	CHECK_EQ(sim_disk_peek(b->node, "/s", buffer, CAP), 64 * 512);
+	for (unsigned i = 0; i < 64 * 512; i++) {
+		unsigned at = i % 512;
+		bool written = (at >= 100 && at < 200) || (at >= 300 && at < 400);
+		bool between = at >= 200 && at < 300;
+
+		if (buffer[i] != 'o' && (buffer[i] != 'n' || !written)) {
+			b->counts[written ? 0 : (between ? 1 : 2)]++;
+		}
+	}
+}
+
+TEST(garbage_stays_within_what_each_write_changed)
+{
+	for (unsigned neighbours = 0; neighbours < 2; neighbours++) {
+		struct bench b = {.done = false};
+
+		bench_init(&b, 7);
+		sim_options_live(b.sim)->disk.torn_ppm = 1000000;
+		sim_options_live(b.sim)->disk.torn_neighbours = neighbours == 1;
+		bench_run(&b, gaps_body);
+		sim_node_crash(b.node, SIM_POWER_LOSS);
+		gaps_count(&b);
+		CHECK(b.counts[0] > 500);
+		CHECK_EQ(b.counts[1] > 500, neighbours == 1);
+		CHECK_EQ(b.counts[2] > 500, neighbours == 1);
+		CHECK(neighbours == 1 || b.counts[1] + b.counts[2] == 0);
+		sim_free(b.sim);
+	}
+}
+
 /* ---- names ---- */
 
 static void put(struct bench *b, const char *path, const char *text)
