@@ -3,7 +3,8 @@
  *
  * Invariants. A session's record is durable before the session answers anything (RULES D2). Every record has its
  * struct mds_session, also after a restart: those whose clients do not come back within the recovery window
- * are closed. A client has one session.
+ * are closed. A client has one session. What a session may do (ids, groups, root, read-only, subdirectory) is what
+ * the last handshake proved and never what a record says; the record says whose it is, and nobody else gets it.
  */
 #include "base/log.h"
 #include "mds/mds_int.h"
@@ -103,6 +104,7 @@ static int load_one(void *arg, const struct state_rec *rec)
 	s->incarnation = d.incarnation;
 	s->role = d.role;
 	s->key_id = d.key_id;
+	s->uid = d.uid;
 	s->opened = d.opened;
 	s->recovering = true;
 	ctx->found[ctx->count++] = s;
@@ -213,6 +215,7 @@ static int open_record(struct mds_op *op, void *arg)
 		.incarnation = peer->incarnation,
 		.role = peer->role,
 		.key_id = peer->key_id,
+		.uid = peer->uid,
 		.opened = ctx->opened == 0 ? op->now_ns : ctx->opened,
 	};
 	struct d_mds_globals *globals = NULL;
@@ -257,14 +260,20 @@ static void session_peer_set(struct mds_session *s, const struct mds_peer *peer,
 	text_copy(s->addr, sizeof(s->addr), peer->addr);
 }
 
+/* Ids of clients are no secret: what another key or another user left is another's. One key may serve many users: over a
+ * Unix socket the uid is the kernel's. */
+static bool session_is_of(const struct mds_session *s, const struct mds_peer *peer)
+{
+	return uuid_eq(s->client, peer->client) && s->role == peer->role &&
+		s->key_id == peer->key_id && (s->role != W_PEER_ROLE_USER || s->uid == peer->uid);
+}
+
 static struct mds_session *session_left_of(struct mds *mds, const struct mds_peer *peer)
 {
 	HMAP_FOREACH (it, &mds->sessions) {
 		struct mds_session *s = container_of(it, struct mds_session, node);
 
-		/* Ids of clients are no secret: what another key left is another's. */
-		if (!s->attached && !s->closing && uuid_eq(s->client, peer->client) &&
-			s->role == peer->role && s->key_id == peer->key_id) {
+		if (!s->attached && !s->closing && session_is_of(s, peer)) {
 			return s;
 		}
 	}
@@ -273,8 +282,7 @@ static struct mds_session *session_left_of(struct mds *mds, const struct mds_pee
 
 static bool session_matches(const struct mds_session *s, const struct mds_peer *peer)
 {
-	return s != NULL && !s->attached && !s->closing && uuid_eq(s->client, peer->client) &&
-		s->role == peer->role && s->key_id == peer->key_id &&
+	return s != NULL && !s->attached && !s->closing && session_is_of(s, peer) &&
 		s->incarnation == peer->incarnation;
 }
 
