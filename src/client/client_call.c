@@ -59,11 +59,42 @@ static int call_again(struct client *c, struct rpc_call *call)
 	return client_mdt_call(c, call);
 }
 
-int client_mdt_ask(struct client *c, const struct client_cred *cred, struct w_cred *into,
-	struct rpc_call *call)
+int client_groups_get(
+	struct client *c, const struct client_cred *cred, uint32_t *gids, uint32_t *ret_count)
+{
+	int count = 0;
+
+	if (c->groups != NULL) {
+		count = c->groups(c->groups_ctx, cred->pid, gids, LIM_GROUPS_MAX);
+	}
+	if (count < 0) {
+		return count;
+	}
+	*ret_count = (uint32_t)u64_min((uint64_t)count, LIM_GROUPS_MAX);
+	return 0;
+}
+
+int client_file_groups_set(struct client_file *f, const uint32_t *gids, uint32_t count)
+{
+	uint32_t *copy = mem_zalloc_array(u64_max(count, 1), sizeof(*copy));
+
+	if (copy == NULL) {
+		return -NE_NOMEM;
+	}
+	bytes_copy(copy, gids, count * sizeof(*copy));
+	mem_free(f->groups);
+	f->groups = copy;
+	f->cred.groups = copy;
+	f->cred.group_count = count;
+	return 0;
+}
+
+/* f: NULL, or the file that is opened. */
+static int mdt_ask(struct client *c, const struct client_cred *cred, struct w_cred *into,
+	struct rpc_call *call, struct client_file *f)
 {
 	_cleanup_(free_ptr) uint32_t *gids = NULL;
-	int count = 0;
+	uint32_t count = 0;
 	int err;
 
 	client_cred_encode(cred, into);
@@ -75,19 +106,33 @@ int client_mdt_ask(struct client *c, const struct client_cred *cred, struct w_cr
 	if (gids == NULL) {
 		return -NE_NOMEM;
 	}
-	if (c->groups != NULL) {
-		count = c->groups(c->groups_ctx, cred->pid, gids, LIM_GROUPS_MAX);
+	err = client_groups_get(c, cred, gids, &count);
+	if (err == 0 && f != NULL) {
+		err = client_file_groups_set(f, gids, count);
 	}
-	if (count < 0) {
-		return count;
+	if (err != 0) {
+		return err;
 	}
 	into->groups_valid = true;
 	into->groups.items = gids;
-	into->groups.count = (uint32_t)u64_min((uint64_t)count, LIM_GROUPS_MAX);
+	into->groups.count = count;
 	err = call_again(c, call);
 	into->groups.items = NULL;
 	into->groups.count = 0;
 	return err;
+}
+
+int client_mdt_ask(struct client *c, const struct client_cred *cred, struct w_cred *into,
+	struct rpc_call *call)
+{
+	return mdt_ask(c, cred, into, call, NULL);
+}
+
+int client_mdt_ask_open(struct client *c, const struct client_cred *cred, struct w_cred *into,
+	struct rpc_call *call, struct client_file *f)
+{
+	ASSERT(f != NULL && !f->opened);
+	return mdt_ask(c, cred, into, call, f);
 }
 
 int client_change_check(const struct client *c)

@@ -163,7 +163,9 @@ struct client_file {
 	struct client_inode *inode;
 	uint64_t handle;
 	uint32_t open_flags; /* W_OPEN_FLAGS_* */
-	struct client_cred cred; /* who opened it; without groups */
+	struct client_cred cred; /* who opened it; its groups are the ones below */
+	uint32_t *
+		groups; /* of the opener, if he gave them or the MDT asked for them; NULL: not known */
 	bool opened; /* the MDT has answered */
 	bool stale; /* could not be re-claimed */
 	bool closing; /* its close may have been executed */
@@ -252,6 +254,14 @@ _yields_ _check_ int client_mdt_call(struct client *c, struct rpc_call *call);
 /* The same for requests on behalf of somebody: `into` is the request's cred, filled here. */
 _yields_ _check_ int client_mdt_ask(struct client *c, const struct client_cred *cred,
 	struct w_cred *into, struct rpc_call *call);
+/* For an open: groups that it needed are kept with the file, for re-claims. */
+_yields_ _check_ int client_mdt_ask_open(struct client *c, const struct client_cred *cred,
+	struct w_cred *into, struct rpc_call *call, struct client_file *f);
+/* Keeps a copy of a list of groups with the file. -NE_NOMEM. */
+_check_ int client_file_groups_set(struct client_file *f, const uint32_t *gids, uint32_t count);
+/* The groups of the caller's process: gids has LIM_GROUPS_MAX entries. */
+_check_ int client_groups_get(
+	struct client *c, const struct client_cred *cred, uint32_t *gids, uint32_t *ret_count);
 void client_cred_encode(const struct client_cred *cred, struct w_cred *ret_cred);
 /* Somebody who may everything: for the mount itself. */
 struct client_cred client_cred_self(const struct client *c);

@@ -42,6 +42,11 @@ static struct client_file *file_new(
 	f->cred = *cred;
 	f->cred.groups = NULL;
 	f->cred.group_count = 0;
+	if (cred->groups != NULL &&
+		client_file_groups_set(f, cred->groups, (uint32_t)cred->group_count) != 0) {
+		mem_free(f);
+		return NULL;
+	}
 	list_push_back(&c->files, &f->all);
 	c->counters.open_files++;
 	return f;
@@ -56,6 +61,7 @@ static void file_free(struct client *c, struct client_file *f)
 		list_del(&f->of_inode);
 		client_inode_put(c, f->inode);
 	}
+	mem_free(f->groups);
 	mem_free(f);
 }
 
@@ -147,7 +153,7 @@ int client_open(struct client *c, const struct client_cred *cred, struct fid fid
 	}
 	req.open = f->open_flags;
 	req.handle = f->handle;
-	err = client_mdt_ask(c, cred, &req.cred, &call);
+	err = client_mdt_ask_open(c, cred, &req.cred, &call, f);
 	if (err != 0) {
 		file_free(c, f);
 		return err;
@@ -277,7 +283,7 @@ int client_create_open(struct client *c, const struct client_cred *cred, struct 
 	op->req.open = f->open_flags;
 	op->req.handle = f->handle;
 	op->req.want = W_WANT_LAYOUT;
-	err = client_mdt_ask(c, cred, &op->req.cred, &op->call);
+	err = client_mdt_ask_open(c, cred, &op->req.cred, &op->call, f);
 	if (err != 0) {
 		file_free(c, f);
 		return err;
@@ -360,6 +366,8 @@ struct fid client_file_fid(const struct client_file *f)
 
 struct reclaim {
 	struct client_file *f;
+	struct rpc_session *session;
+	bool last;
 	bool outside; /* of the session's event: it waits for connections as any call does */
 	struct w_mds_reclaim_open_rep rep;
 	struct rpc_call call;
@@ -375,6 +383,8 @@ static void reclaim_start(
 		.last = last,
 	};
 
+	r->session = session;
+	r->last = last;
 	client_cred_encode(&r->f->cred, &req.cred);
 	r->call = (struct rpc_call){.op = W_OP_MDS_RECLAIM_OPEN,
 		.flags = (r->outside ? 0 : RPC_CALL_RECOVERY) | RPC_CALL_REPEATABLE,
@@ -384,13 +394,40 @@ static void reclaim_start(
 	rpc_call_start(session, &r->call);
 }
 
-static int reclaim_finish(struct reclaim *r)
+/* Modes have changed since the open, so that the opener's groups matter now. He may have ended: then he has none. */
+static int reclaim_with_groups(struct client *c, struct reclaim *r)
+{
+	_cleanup_(free_ptr) uint32_t *gids = mem_zalloc_array(LIM_GROUPS_MAX, sizeof(*gids));
+	uint32_t count = 0;
+	int err;
+
+	if (gids == NULL) {
+		return -NE_NOMEM;
+	}
+	if (client_groups_get(c, &r->f->cred, gids, &count) != 0) {
+		count = 0;
+	}
+	err = client_file_groups_set(r->f, gids, count);
+	if (err != 0) {
+		return err;
+	}
+	reclaim_start(c, r->session, r, r->last);
+	err = rpc_call_wait(&r->call);
+	rpc_call_fini(&r->call);
+	return err;
+}
+
+static int reclaim_finish(struct client *c, struct reclaim *r)
 {
 	int err = rpc_call_wait(&r->call);
 	char fid[FID_STR_MAX];
 
 	rpc_call_fini(&r->call);
-	if (err == -NE_STALE || err == -NE_NOENT || err == -NE_ACCES || err == -NE_PERM) {
+	if (err == -NE_NEED_GROUPS && r->f->groups == NULL) {
+		err = reclaim_with_groups(c, r);
+	}
+	if (err == -NE_STALE || err == -NE_NOENT || err == -NE_ACCES || err == -NE_PERM ||
+		err == -NE_ROFS) {
 		r->f->stale = true;
 		log_warn(CLIENT_LOG, "open file %s was not re-claimed: %s",
 			fid_format(r->f->inode->fid, fid, sizeof(fid)), ne_text(err));
@@ -434,7 +471,7 @@ static int reclaim_some(
 		reclaim_start(c, session, &some[i], false);
 	}
 	for (unsigned i = 0; i < n; i++) {
-		int rc = reclaim_finish(&some[i]);
+		int rc = reclaim_finish(c, &some[i]);
 
 		err = err != 0 ? err : rc;
 	}
@@ -449,7 +486,7 @@ static int reclaim_word(struct client *c, struct rpc_session *session, struct re
 		return 0;
 	}
 	reclaim_start(c, session, r, last);
-	return reclaim_finish(r);
+	return reclaim_finish(c, r);
 }
 
 /*
@@ -500,7 +537,7 @@ int client_reclaim_one(struct client *c, struct client_file *f)
 	r->f = f;
 	r->outside = true;
 	reclaim_start(c, client_mdt(c), r, false);
-	err = reclaim_finish(r);
+	err = reclaim_finish(c, r);
 	mem_free(r);
 	return err == 0 && f->stale ? -NE_STALE : err;
 }

@@ -496,9 +496,8 @@ void mds_intents_retry(struct mds_data *data);
 
 /* Records and data of a file without names go. */
 _check_ int mds_orphan_destroy(struct mds_op *op, struct mds_inode *inode);
-/* Had this session it open when its last name went? */
-_check_ int mds_orphan_allows(
-	struct mds_op *op, struct fid fid, uint64_t session, bool *ret_allows);
+/* Had the request's session it open when its last name went? */
+_check_ int mds_orphan_allows(struct mds_op *op, const struct mds_inode *inode, bool *ret_allows);
 /* After the window: what nobody has open is destroyed. */
 _yields_ void mds_orphans_sweep(struct mds_data *data);
 

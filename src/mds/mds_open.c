@@ -173,25 +173,38 @@ void mds_open_writers_committed(struct mds_data *data, struct fid fid)
 
 /* ---- opening ---- */
 
-static int open_permitted(struct mds_op *op, const struct mds_inode *inode, uint32_t flags)
+/* Whatever the mode and whoever asks: read-only sessions, directories, chattr's flags. */
+static int open_flags_permitted(struct mds_op *op, const struct mds_inode *inode, uint32_t flags)
 {
-	bool change = (flags & (W_OPEN_FLAGS_WRITE | W_OPEN_FLAGS_TRUNC)) != 0;
-	unsigned may = 0;
 	int r;
 
-	if (change) {
-		r = mds_is_dir(inode) ? -NE_ISDIR : mds_perm_change(op);
-		if (r < 0) {
-			return r;
-		}
-		may |= MDS_MAY_WRITE;
+	if ((flags & (W_OPEN_FLAGS_WRITE | W_OPEN_FLAGS_TRUNC)) == 0) {
+		return 0;
 	}
-	if ((inode->d.state & W_ATTR_STATE_IMMUTABLE) != 0 && change) {
+	r = mds_is_dir(inode) ? -NE_ISDIR : mds_perm_change(op);
+	if (r < 0) {
+		return r;
+	}
+	if (mds_has(inode, W_ATTR_STATE_IMMUTABLE)) {
 		return -NE_PERM;
 	}
-	if ((inode->d.state & W_ATTR_STATE_APPEND_ONLY) != 0 && change &&
+	if (mds_has(inode, W_ATTR_STATE_APPEND_ONLY) &&
 		((flags & W_OPEN_FLAGS_APPEND) == 0 || (flags & W_OPEN_FLAGS_TRUNC) != 0)) {
 		return -NE_PERM;
+	}
+	return 0;
+}
+
+static int open_permitted(struct mds_op *op, const struct mds_inode *inode, uint32_t flags)
+{
+	unsigned may = 0;
+	int r = open_flags_permitted(op, inode, flags);
+
+	if (r < 0) {
+		return r;
+	}
+	if ((flags & (W_OPEN_FLAGS_WRITE | W_OPEN_FLAGS_TRUNC)) != 0) {
+		may |= MDS_MAY_WRITE;
 	}
 	/* Who may execute may read for it, as in the kernel. */
 	if ((flags & W_OPEN_FLAGS_EXEC) != 0) {
@@ -283,14 +296,21 @@ int mds_open_request_reply(struct mds_op *op)
 
 /* ---- re-claims ---- */
 
-/* Was the session known to write it? */
+/*
+ * Does the state know the session as one that wrote it before this server started? Only a session of before that has not
+ * come back yet is believed so: the record goes on naming writers that have closed while others write.
+ */
 static int writer_before(struct mds_op *op, struct fid fid, bool *ret_known)
 {
 	struct mds_key key = mds_key_size_open(fid);
 	struct d_mds_size_open d;
-	int r = mds_kv_get_record(op, &key, &d_mds_size_open_codec, &d);
+	int r;
 
 	*ret_known = false;
+	if (!op->session->recovering) {
+		return 0;
+	}
+	r = mds_kv_get_record(op, &key, &d_mds_size_open_codec, &d);
 	if (r == -NE_NOENT) {
 		return 0;
 	}
@@ -300,31 +320,42 @@ static int writer_before(struct mds_op *op, struct fid fid, bool *ret_known)
 	return r;
 }
 
-/* It was permitted once. Modes may have changed since, or the file was made with a mode that forbids what its
- * maker does; so the owner, and whoever the state knows as a writer, is believed. */
+/*
+ * Nothing in a re-claim proves that there was an open, so it is checked as one. Two things are believed: that a writer
+ * the state knows may write, and that an owner had the file open whatever its mode, which he could change, says now (it
+ * may forbid what its maker does).
+ */
 static int reclaim_permitted(struct mds_op *op, const struct mds_inode *inode, uint32_t flags)
 {
 	bool known = false;
-	int r = 0;
+	int r;
 
-	if ((flags & W_OPEN_FLAGS_WRITE) != 0) {
-		r = mds_is_dir(inode) ? -NE_ISDIR : mds_perm_change(op);
+	if ((flags & W_OPEN_FLAGS_WRITE) != 0 && !mds_is_dir(inode)) {
+		r = mds_perm_change(op);
 		if (r == 0) {
 			r = writer_before(op, inode->fid, &known);
 		}
+		if (r < 0) {
+			return r;
+		}
+		known &= !mds_has(inode, W_ATTR_STATE_APPEND_ONLY) ||
+			(flags & W_OPEN_FLAGS_APPEND) != 0;
 	}
-	if (r < 0 || known || op->cred.uid == inode->d.uid) {
+	/* To write does not mean to read. */
+	flags &= known ? ~(uint32_t)W_OPEN_FLAGS_WRITE : ~0u;
+	r = open_flags_permitted(op, inode, flags);
+	if (r < 0 || op->cred.uid == inode->d.uid) {
 		return r;
 	}
 	return open_permitted(op, inode, flags);
 }
 
-static int reclaim_inode(struct mds_op *op, struct fid fid, bool *ret_trusted)
+static int reclaim_inode(struct mds_op *op, struct fid fid)
 {
 	struct mds_inode *inode = NULL;
+	bool allows = false;
 	int r = mds_inode_get(op, mds_fid_translate(op, fid), &inode);
 
-	*ret_trusted = false;
 	if (r < 0) {
 		return r;
 	}
@@ -332,16 +363,15 @@ static int reclaim_inode(struct mds_op *op, struct fid fid, bool *ret_trusted)
 	if (inode->d.nlink != 0) {
 		return mds_reach(op, fid, &op->res.inode);
 	}
-	r = mds_orphan_allows(op, inode->fid, op->session->id, ret_trusted);
-	return r < 0 ? r : (*ret_trusted ? 0 : -NE_STALE);
+	r = mds_orphan_allows(op, inode, &allows);
+	return r < 0 ? r : (allows ? 0 : -NE_STALE);
 }
 
 int mds_reclaim_execute(struct mds_op *op)
 {
 	const struct w_mds_reclaim_open_req *req = op->req;
 	uint32_t flags = req->open & ~W_OPEN_FLAGS_TRUNC;
-	bool trusted = false;
-	int r = reclaim_inode(op, req->fid, &trusted);
+	int r = reclaim_inode(op, req->fid);
 
 	if (r < 0) {
 		return r;
@@ -350,7 +380,7 @@ int mds_reclaim_execute(struct mds_op *op)
 		return 0;
 	}
 	r = open_check(op, op->res.inode, flags, req->handle);
-	if (r == 0 && !trusted) {
+	if (r == 0) {
 		r = reclaim_permitted(op, op->res.inode, flags);
 	}
 	if (r == 0) {

@@ -99,19 +99,36 @@ int mds_data_named(struct mds_op *op, struct mds_inode *inode)
 	return mds_kv_del(op, &key);
 }
 
-int mds_orphan_allows(struct mds_op *op, struct fid fid, uint64_t session, bool *ret_allows)
+/* The record may say that all of before are meant: who had it open was not known then. Still nobody reaches outside. */
+static int orphan_allows_all(struct mds_op *op, const struct mds_inode *inode, bool *ret_allows)
 {
-	struct mds_key key = mds_key_orphan(fid);
+	struct mds_inode *dir = NULL;
+	int r = 0;
+
+	*ret_allows = op->mds->data->window || op->session->recovering;
+	if (*ret_allows && op->session->confined) {
+		r = mds_reach(op, inode->d.parent, &dir);
+		*ret_allows = r == 0;
+	}
+	return r == -NE_STALE ? 0 : r;
+}
+
+int mds_orphan_allows(struct mds_op *op, const struct mds_inode *inode, bool *ret_allows)
+{
+	struct mds_key key = mds_key_orphan(inode->fid);
 	struct d_mds_orphan d;
-	bool allows;
+	bool allows = false;
 	int r = mds_kv_get_record(op, &key, &d_mds_orphan_codec, &d);
 
+	ASSERT(inode->d.nlink == 0 && op->session != NULL);
 	if (r < 0) {
 		return r == -NE_NOENT ? -NE_CORRUPT : r;
 	}
-	allows = d.all_sessions;
 	for (uint32_t i = 0; i < d.sessions.view.count; i++) {
-		allows |= wire_u64_at(&d.sessions.view, i) == session;
+		allows |= wire_u64_at(&d.sessions.view, i) == op->session->id;
+	}
+	if (!allows && d.all_sessions) {
+		return orphan_allows_all(op, inode, ret_allows);
 	}
 	*ret_allows = allows;
 	return 0;

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import socket
 import stat
 import subprocess
 
@@ -51,6 +52,30 @@ def supplementary_groups(t):
     t.equal(os.stat(mount / "d/setgid").st_gid, GROUP, "group of a file in a setgid directory")
     t.equal(as_user(t, USER, os.chown, mount / "d/setgid", -1, 77, groups=[GROUP]), errno.EPERM, "chgrp to a foreign group")
     t.equal(as_user(t, USER, os.chown, mount / "d/setgid", -1, 77, groups=[GROUP, 77]), 0, "chgrp to an own group")
+
+
+@lib.test(limit_s=60)
+def opens_of_members_survive(t):
+    """What a group's member has open stays usable over a restart of the MDT, though the process that opened it has ended."""
+    one, mount = cluster.started(t, osts=1)
+    content = os.urandom(100000)
+    with open(mount / "f", "wb") as file:
+        file.write(content)
+    os.chown(mount / "f", 0, GROUP)
+    os.chmod(mount / "f", 0o640)
+    ours, theirs = socket.socketpair()
+
+    def give(path):
+        socket.send_fds(theirs, [b"x"], [os.open(path, os.O_RDONLY)])
+
+    t.equal(as_user(t, USER, give, mount / "f", groups=[GROUP]), 0, "a member opens")
+    file = socket.recv_fds(ours, 1, 1)[1][0]
+    one.kill("mds")
+    one.up()
+    os.rename(mount / "f", mount / "g")
+    t.equal(os.fstat(file).st_size, len(content), "size after the restart")
+    t.check(os.pread(file, 1 << 20, 0) == content, "content after the restart differs")
+    os.close(file)
 
 
 @lib.test(limit_s=60)

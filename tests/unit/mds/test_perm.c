@@ -325,3 +325,172 @@ TEST(setid)
 {
 	perm_run(body_setid);
 }
+
+/* ---- re-claims by who never opened it ---- */
+
+static int reclaim_as(struct mcli *c, struct fid fid, uint64_t handle, uint32_t flags)
+{
+	struct w_mds_reclaim_open_req req = {
+		.cred = c->cred, .fid = fid, .handle = handle, .open = flags, .last = true};
+
+	return mcli_call(c, W_OP_MDS_RECLAIM_OPEN, &req, NULL);
+}
+
+static int open_as(struct mcli *c, struct fid fid, uint64_t handle, uint32_t flags)
+{
+	struct w_mds_open_req req = {.cred = c->cred, .fid = fid, .handle = handle, .open = flags};
+
+	return mcli_call(c, W_OP_MDS_OPEN, &req, NULL);
+}
+
+static void user_open(struct mcli *c, uint8_t client, bool read_only)
+{
+	struct mds_peer peer;
+
+	mcli_peer(&peer, client);
+	peer.role = W_PEER_ROLE_USER;
+	peer.allow_root = false;
+	peer.read_only = read_only;
+	peer.uid = 1234;
+	peer.gid = 1235;
+	CHECK_EQ(mcli_open_peer(c, &peer, 0), 0);
+	mcli_as_root(c);
+}
+
+#define READ W_OPEN_FLAGS_READ
+#define WRITE W_OPEN_FLAGS_WRITE
+
+static void body_reclaim(struct perm *p)
+{
+	struct mcli *r = &p->root;
+	struct mcli *c = &p->c;
+	struct w_mds_setattr_req immutable = {
+		.cred = r->cred, .valid = W_SETATTR_VALID_FLAGS, .state = W_ATTR_STATE_IMMUTABLE};
+	struct w_attr f;
+	struct w_attr own;
+
+	CHECK_EQ(mcli_create(r, ROOT, "f", 0100600, &f), 0);
+	user_open(c, 2, false);
+	CHECK_EQ(reclaim_as(c, f.fid, 1, READ), -NE_ACCES);
+	CHECK_EQ(reclaim_as(c, f.fid, 1, WRITE), -NE_ACCES);
+	/* An open to read gives no right to write, with a name or without. */
+	CHECK_EQ(chmod_as(r, f.fid, W_SETATTR_VALID_MODE, 0644, 0), 0);
+	CHECK_EQ(open_as(c, f.fid, 1, READ), 0);
+	CHECK_EQ(reclaim_as(c, f.fid, 2, READ | WRITE), -NE_ACCES);
+	CHECK_EQ(mcli_unlink(r, ROOT, "f", false), 0);
+	CHECK_EQ(reclaim_as(c, f.fid, 2, READ | WRITE), -NE_ACCES);
+	CHECK_EQ(reclaim_as(c, f.fid, 2, READ), 0);
+	/* Nor does it to who did not have it open. */
+	CHECK_EQ(reclaim_as(r, f.fid, 2, READ), -NE_STALE);
+	/* An owner could change the mode, but not chattr's flags. */
+	CHECK_EQ(mcli_create(c, ROOT, "own", 0100000, &own), 0);
+	CHECK_EQ(reclaim_as(c, own.fid, 3, READ | WRITE), 0);
+	immutable.fid = own.fid;
+	CHECK_EQ(mcli_call(r, W_OP_MDS_SETATTR, &immutable, NULL), 0);
+	CHECK_EQ(reclaim_as(c, own.fid, 4, READ | WRITE), -NE_PERM);
+	CHECK_EQ(reclaim_as(c, own.fid, 4, READ), 0);
+}
+
+TEST(reclaim)
+{
+	perm_run(body_reclaim);
+}
+
+static void body_reclaim_read_only(struct perm *p)
+{
+	struct w_attr f;
+
+	CHECK_EQ(mcli_create(&p->root, ROOT, "f", 0100666, &f), 0);
+	user_open(&p->c, 2, true);
+	CHECK_EQ(open_as(&p->c, f.fid, 1, READ), 0);
+	CHECK_EQ(reclaim_as(&p->c, f.fid, 2, WRITE), -NE_ROFS);
+	CHECK_EQ(mcli_unlink(&p->root, ROOT, "f", false), 0);
+	CHECK_EQ(reclaim_as(&p->c, f.fid, 2, WRITE), -NE_ROFS);
+}
+
+TEST(reclaim_read_only)
+{
+	perm_run(body_reclaim_read_only);
+}
+
+static void body_reclaim_groups(struct perm *p)
+{
+	const uint32_t mine[] = {77};
+	const uint32_t others[] = {78};
+	struct mcli *c = &p->root;
+	struct w_attr f;
+
+	CHECK_EQ(mcli_create(c, ROOT, "f", 0100640, &f), 0);
+	CHECK_EQ(chmod_as(c, f.fid, W_SETATTR_VALID_GID, 0, 77), 0);
+	mcli_as(c, 1000, 1000, -1, NULL);
+	CHECK_EQ(reclaim_as(c, f.fid, 1, READ), -NE_NEED_GROUPS);
+	mcli_as(c, 1000, 1000, 1, others);
+	CHECK_EQ(reclaim_as(c, f.fid, 1, READ), -NE_ACCES);
+	mcli_as(c, 1000, 1000, 1, mine);
+	CHECK_EQ(reclaim_as(c, f.fid, 1, READ), 0);
+}
+
+TEST(reclaim_groups)
+{
+	perm_run(body_reclaim_groups);
+}
+
+/* ---- what lost its name while the server did not know who had it open ---- */
+
+struct window {
+	struct mbox box;
+	struct mcli before; /* comes back */
+	struct mcli c;
+	uint64_t session;
+	struct fid fid;
+};
+
+static void window_before(void *arg)
+{
+	struct window *w = arg;
+	struct w_attr f;
+
+	mbox_start(&w->box);
+	mcli_open(&w->before, 0);
+	w->session = mds_session_id(w->before.session);
+	CHECK_EQ(mcli_create(&w->before, ROOT, "f", 0100666, &f), 0);
+	CHECK_EQ(open_as(&w->before, f.fid, 1, READ | WRITE), 0);
+	w->fid = f.fid;
+}
+
+static void window_after(void *arg)
+{
+	struct window *w = arg;
+	struct mds_peer peer;
+	uint64_t end;
+
+	mbox_start(&w->box);
+	mcli_peer(&peer, 2);
+	CHECK_EQ(mcli_open_peer(&w->c, &peer, 0), 0);
+	CHECK_EQ(mcli_unlink(&w->c, ROOT, "f", false), 0);
+	mcli_open(&w->before, w->session);
+	CHECK_EQ(reclaim_as(&w->before, w->fid, 1, READ | WRITE), 0);
+	end = env_now(w->box.env) + 10 * NS_PER_S;
+	CHECK_EQ(env_sleep_until(w->box.env, end), 0);
+	/* The window is over: who was not there before has never had it open. */
+	CHECK_EQ(mcli_getattr(&w->before, w->fid, NULL), 0);
+	mcli_as_root(&w->c);
+	CHECK_EQ(reclaim_as(&w->c, w->fid, 5, READ), -NE_STALE);
+	mbox_check(&w->box);
+	mbox_stop(&w->box);
+}
+
+TEST(reclaim_after_the_window)
+{
+	struct window *w = calloc(1, sizeof(*w));
+
+	mbox_init(&w->box, 1);
+	mcli_init(&w->before, &w->box);
+	mcli_init(&w->c, &w->box);
+	CHECK(mbox_run(&w->box, window_before, w, SIM_KILL));
+	CHECK(mbox_run(&w->box, window_after, w, SIM_KILL));
+	mcli_fini(&w->before);
+	mcli_fini(&w->c);
+	mbox_fini(&w->box);
+	free(w);
+}
