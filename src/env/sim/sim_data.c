@@ -373,7 +373,8 @@ void disk_sync_fail(struct disk_inode *inode, const struct disk_sync *sync)
 	for (size_t i = 0; i < inode->dirty_count; i++) {
 		struct disk_page *page = disk_page_find(inode, inode->dirty[i]);
 
-		if (page->gen <= sync->gen) {
+		/* A cut is metadata, as the size is: the kernel goes on with it, and a later sync makes it durable. */
+		if (page->gen <= sync->gen && page->cur != NULL) {
 			page->lost = page->dirty;
 		}
 	}
