@@ -43,7 +43,8 @@
 #define LIM_KV_KEY_MAX 255
 #define LIM_KV_VALUE_MAX 1900
 /* Supplementary groups carried by a "need groups" answer; Linux's NGROUPS_MAX is 65536, but
- * /proc shows what a process has; requests carry at most this many. */
+ * /proc shows what a process has; requests carry at most this many. A server takes as many of a user from its
+ * database (16 KiB in each session). */
 #define LIM_GROUPS_MAX 4096
 /* One message's body (bytes): the largest is an xattr value or a page of directory entries. */
 #define LIM_MSG_BODY_MAX (UINT32_C(256) << 10)

@@ -390,6 +390,13 @@ void env_job(struct env *env, enum env_job_kind kind, void (*fn)(void *), void *
 	env->ops->job(env, kind, fn, arg);
 }
 
+int env_user_groups(struct env *env, uint32_t uid, uint32_t *ids, uint32_t max, uint32_t *ret_count)
+{
+	ASSERT(ids != NULL && max > 0 && max <= INT32_MAX);
+	ASSERT(ret_count != NULL && env->sched.current != NULL);
+	return env->ops->user_groups(env, uid, ids, max, ret_count);
+}
+
 const char *env_boot_id(struct env *env)
 {
 	return env->boot_id;

@@ -209,12 +209,20 @@ _yields_ _check_ int env_readdir(struct env *env, const char *path, env_dirent_f
 enum env_job_kind {
 	ENV_JOB_LOOKUP, /* short reads somebody waits for */
 	ENV_JOB_BULK, /* long work: checkpoints, scrubs */
+	ENV_JOB_NAMES, /* questions to name services: as long as a network takes */
 	ENV_JOB_KINDS,
 };
 
 /* Runs fn(arg) on a helper thread and waits for it. The job touches only its argument. In the
  * simulator it runs in the same thread, at a time the seed decides. */
 _yields_ void env_job(struct env *env, enum env_job_kind kind, void (*fn)(void *), void *arg);
+
+/* ---- users ---- */
+
+/* The groups that this host's user database gives to a user, his first one included, at most max of them (a longer list
+ * is cut). A user it does not know has none. Asked on a helper thread. An error is the database's: ask again later. */
+_yields_ _check_ int env_user_groups(
+	struct env *env, uint32_t uid, uint32_t *ids, uint32_t max, uint32_t *ret_count);
 
 /* ---- node ---- */
 

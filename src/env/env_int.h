@@ -76,6 +76,8 @@ struct env_ops {
 	int (*readdir)(struct env *env, const char *path, env_dirent_fn *fn, void *ctx);
 
 	void (*job)(struct env *env, enum env_job_kind kind, void (*fn)(void *), void *arg);
+	int (*user_groups)(
+		struct env *env, uint32_t uid, uint32_t *ids, uint32_t max, uint32_t *ret_count);
 	_noreturn_ void (*die)(struct env *env, const char *why);
 };
 

@@ -168,6 +168,15 @@ struct mds_session {
 	uint64_t open_count;
 	unsigned waits; /* of its requests, for OSTs and longer than a moment */
 	uint64_t recover_seen_ns; /* of a recovering one: when it was last seen re-claiming */
+	/* Of a user session: mds_groups.c. */
+	uint32_t *groups;
+	uint32_t group_count;
+	bool groups_known; /* the database has given a list once */
+	bool groups_asked;
+	bool groups_failed; /* the last time */
+	bool groups_asking;
+	uint64_t groups_asked_ns; /* env_now of the last answer */
+	struct env_waitq groups_wake; /* of the answer */
 };
 
 /* NULL if there is none. */
@@ -178,6 +187,12 @@ void mds_sessions_free(struct mds *mds);
 _yields_ void mds_sessions_expire(struct mds *mds);
 /* A fiber that does so when the recovery window ends. */
 _check_ int mds_sessions_expire_start(struct mds *mds);
+/* Is the user of a user session in the group? 1, 0, -NE_ACCES (nobody knows), -NE_NEED_GROUPS (after
+ * mds_groups_learn it is known). */
+int mds_groups_member(struct mds *mds, const struct mds_session *session, uint32_t gid);
+/* Asks for the groups of a user session if what there is is old. */
+_yields_ void mds_groups_learn(struct mds *mds, struct mds_session *session);
+void mds_groups_clear(struct mds_session *session);
 /* Forgets which directories are known to lie inside. */
 void mds_inside_clear(struct mds_session *session);
 

@@ -3,7 +3,8 @@
  *
  * Ids come from the request only as far as the session allows (RULES D4): a user session's are its own; a host
  * session without allow_root has no uid 0, no gid 0 and no capabilities. The caller's supplementary groups
- * travel only when they matter: a decision that needs them and has not got them is -NE_NEED_GROUPS.
+ * travel only when they matter: a decision that needs them and has not got them is -NE_NEED_GROUPS. Those of a
+ * user session are this server's affair (mds_groups.c).
  */
 #include "mds/mds_int.h"
 
@@ -49,6 +50,9 @@ int mds_perm_in_group(struct mds_op *op, uint32_t gid)
 	}
 	if (gid == 0 && c->squash_root_group) {
 		return 0;
+	}
+	if (op->session != NULL && op->session->role == W_PEER_ROLE_USER) {
+		return mds_groups_member(op->mds, op->session, gid);
 	}
 	if (!c->groups_valid) {
 		return -NE_NEED_GROUPS;

@@ -341,30 +341,16 @@ static int request_run(struct mds_op *op)
 	return r;
 }
 
-int mds_serve(struct mds *mds, const struct mds_request *request, struct mds_result *ret_result)
+static int serve_once(struct mds *mds, const struct mds_handler *h,
+	const struct mds_request *request, struct mds_result *ret_result)
 {
-	const struct mds_handler *h = mds_handler_find(mds, request->op->op);
 	struct mds_op *op = NULL;
-	int r;
+	int r = mds_op_new(mds, &op);
 
-	ASSERT(request->session != NULL && request->body != NULL && request->encode != NULL);
-	if (h == NULL) {
-		return -NE_NOSYS;
-	}
-	if (mds->stopping) {
-		return -NE_SHUTDOWN;
-	}
-	r = mds_op_new(mds, &op);
 	if (r < 0) {
 		return r;
 	}
-	mds->requests++;
-	mds->op_counts[h->op - MDS_OP_BASE]++;
 	op->session = request->session;
-	op->session->seen_ns = env_now(mds->env);
-	if (op->session->recovering && request->op->op != W_OP_MDS_RECLAIM_OPEN) {
-		mds_data_session_active(mds, op->session);
-	}
 	op->handler = h;
 	op->request = request;
 	op->req = request->body;
@@ -373,13 +359,42 @@ int mds_serve(struct mds *mds, const struct mds_request *request, struct mds_res
 			? NULL
 			: (const struct w_cred *)((const char *)op->req + h->cred_offset));
 	r = request_run(op);
-	/* Damage is this server's affair: it is named here, once. */
-	if (r == -NE_CORRUPT || r == -NE_IO) {
-		log_error("mds", "request failed op=%s error=%s", request->op->name, ne_name(r));
-	}
 	if (r == 0) {
 		ret_result->transno = op->lsn;
 	}
 	mds_op_free(op);
+	return r;
+}
+
+int mds_serve(struct mds *mds, const struct mds_request *request, struct mds_result *ret_result)
+{
+	const struct mds_handler *h = mds_handler_find(mds, request->op->op);
+	struct mds_session *session = request->session;
+	int r;
+
+	ASSERT(session != NULL && request->body != NULL && request->encode != NULL);
+	if (h == NULL) {
+		return -NE_NOSYS;
+	}
+	if (mds->stopping) {
+		return -NE_SHUTDOWN;
+	}
+	mds->requests++;
+	mds->op_counts[h->op - MDS_OP_BASE]++;
+	session->seen_ns = env_now(mds->env);
+	if (session->recovering && request->op->op != W_OP_MDS_RECLAIM_OPEN) {
+		mds_data_session_active(mds, session);
+	}
+	r = serve_once(mds, h, request, ret_result);
+	if (r == -NE_NEED_GROUPS && session->role == W_PEER_ROLE_USER) {
+		/* Of a user's groups his client is not asked. */
+		mds_groups_learn(mds, session);
+		r = serve_once(mds, h, request, ret_result);
+		r = r == -NE_NEED_GROUPS ? -NE_ACCES : r;
+	}
+	/* Damage is this server's affair: it is named here, once. */
+	if (r == -NE_CORRUPT || r == -NE_IO) {
+		log_error("mds", "request failed op=%s error=%s", request->op->name, ne_name(r));
+	}
 	return r;
 }

@@ -45,6 +45,7 @@ static struct mds_session *session_new(struct mds *mds, uint64_t id)
 		s->id = id;
 		hmap_init(&s->inside);
 		list_init(&s->opens);
+		env_waitq_init(&s->groups_wake);
 		s->seen_ns = env_now(mds->env);
 	}
 	return s;
@@ -55,6 +56,8 @@ static void session_free(struct mds_session *s)
 	if (s == NULL) {
 		return;
 	}
+	ASSERT(!s->groups_asking);
+	mds_groups_clear(s);
 	mds_inside_clear(s);
 	hmap_fini(&s->inside);
 	mem_free(s);
@@ -303,6 +306,10 @@ static int session_establish(struct mds *mds, const struct mds_peer *peer, struc
 		s->id = op->res.number;
 		session_peer_set(s, peer, op->res.fid);
 		s->opened = s->opened == 0 ? op->now_ns : s->opened;
+		mds_groups_clear(s);
+		if (s->role == W_PEER_ROLE_USER) {
+			mds_groups_learn(mds, s);
+		}
 	}
 	mds_op_free(op);
 	return r;

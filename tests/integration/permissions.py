@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import pwd
 import socket
 import stat
 import subprocess
@@ -203,6 +204,48 @@ def whole_cluster_by_a_user(t):
     one.kill()
     one.up(mount=True)
     t.equal(as_user(t, USER, os.stat, os.path.join(point, "f")), 0, "a file after kill -9 of all")
+
+
+@lib.test(limit_s=60)
+def groups_of_a_user_mount(t):
+    """A user's mount has the groups of the server's database, by a user's key and over the Unix socket; the process' own count not."""
+    with open("/etc/group", encoding="utf-8") as file:
+        others = file.read()
+
+    def members(text):
+        with open(t.path("group"), "w", encoding="utf-8") as file:
+            file.write(others + "nacremine:x:%d:%s\nnacrehis:x:%d:\n" % (GROUP, text, GROUP + 1))
+
+    name = pwd.getpwuid(USER).pw_name
+    members(name)
+    lib.mount(t.path("group"), "/etc/group", "", lib.MS_BIND)
+    t.cleanup(lambda: lib.umount("/etc/group"))
+    one, plain = cluster.started(t, osts=1)
+    os.chmod(one.file("run"), 0o755)
+    for entry in os.listdir(one.file("run")):
+        if entry.endswith(".sock"):
+            os.chmod(one.file("run", entry), 0o777)
+    for gid in (GROUP, GROUP + 1):
+        path = plain / ("f%d" % gid)
+        touch(path)
+        os.chown(path, 0, gid)
+        os.chmod(path, 0o660)
+    os.chmod(plain.point, 0o755)
+    for kind, key in (("user", one.key_new("user.key", "--role", "user", "--uid", str(USER), "--gid", str(USER))), ("host", one.key())):
+        copy = t.path(kind + ".copy")
+        with open(copy, "wb") as file, open(key, "rb") as made:
+            file.write(made.read())
+        os.chown(copy, USER, USER)
+        os.chmod(copy, 0o600)
+        members(name)
+        mine = one.mount("mine_" + kind, key=copy, uid=USER)
+        t.equal(as_user(t, USER, touch, mine / ("f%d" % GROUP)), 0, "a file of a group of the user, " + kind)
+        t.equal(as_user(t, USER, touch, mine / ("f%d" % (GROUP + 1)), groups=[GROUP + 1]), errno.EACCES, "of another, " + kind)
+        mine.umount()
+        members("")
+        mine = one.mount("mine_" + kind, key=copy, uid=USER)
+        t.equal(as_user(t, USER, touch, mine / ("f%d" % GROUP), groups=[GROUP]), errno.EACCES, "after he left the group, " + kind)
+        mine.umount()
 
 
 class Options(ctypes.Structure):

@@ -11,6 +11,7 @@
 static const unsigned job_threads_max[ENV_JOB_KINDS] = {
 	[ENV_JOB_LOOKUP] = 2,
 	[ENV_JOB_BULK] = 1,
+	[ENV_JOB_NAMES] = 1,
 };
 
 struct job {

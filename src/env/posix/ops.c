@@ -125,5 +125,6 @@ const struct env_ops posix_env_ops = {
 	.statfs = posix_statfs,
 	.readdir = posix_readdir,
 	.job = posix_job,
+	.user_groups = posix_user_groups,
 	.die = posix_die,
 };

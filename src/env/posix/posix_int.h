@@ -128,6 +128,8 @@ void spin_crowded(struct posix_spin *s);
 void jobs_init(struct reactor *r);
 void jobs_fini(struct reactor *r);
 void posix_job(struct env *env, enum env_job_kind kind, void (*fn)(void *), void *arg);
+int posix_user_groups(
+	struct env *env, uint32_t uid, uint32_t *ids, uint32_t max, uint32_t *ret_count);
 
 /* conn.c, connect.c */
 int posix_listen(struct env *env, const char *addr, char *ret_addr, size_t cap,

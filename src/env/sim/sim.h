@@ -151,6 +151,14 @@ size_t sim_node_heap_blocks(const struct sim_node *node);
 /* Its last end was its own doing (env_die). */
 bool sim_node_died(const struct sim_node *node);
 /* Is called after each crash of the node, from the event loop; tests restart it from there or later. */
+#define SIM_USERS_MAX 4
+#define SIM_USER_GROUPS_MAX 8
+/* What the user database of the node's host says of a user from now on; before, he is unknown. */
+void sim_node_user_set(struct sim_node *node, uint32_t uid, const uint32_t *groups, unsigned count);
+/* The database fails with this; NE_OK: it works again. */
+void sim_node_users_fail(struct sim_node *node, enum ne_code code);
+/* How often it was asked. */
+uint64_t sim_node_users_asked(const struct sim_node *node);
 void sim_node_on_crash(struct sim_node *node, sim_action_fn *fn, void *ctx);
 
 enum sim_pause {

@@ -67,6 +67,12 @@ struct sim {
 	uint64_t log_hash;
 };
 
+struct sim_user {
+	uint32_t uid;
+	unsigned count;
+	uint32_t groups[SIM_USER_GROUPS_MAX];
+};
+
 struct sim_disk_fail {
 	uint64_t left;
 	enum ne_code code;
@@ -125,6 +131,11 @@ struct sim_node {
 	uint32_t port_next;
 
 	struct list jobs; /* struct sim_job */
+
+	struct sim_user users[SIM_USERS_MAX];
+	unsigned user_count;
+	enum ne_code users_fail;
+	uint64_t users_asked;
 };
 
 /* ---- memory of the simulator itself: never in a node's scope, never NULL ---- */
@@ -222,6 +233,8 @@ int sim_path_readdir(struct env *env, const char *path, env_dirent_fn *fn, void 
 /* ---- jobs (sim_job.c) ---- */
 
 void sim_job_run(struct env *env, enum env_job_kind kind, void (*fn)(void *), void *arg);
+int sim_user_groups(
+	struct env *env, uint32_t uid, uint32_t *ids, uint32_t max, uint32_t *ret_count);
 void sim_jobs_crash(struct sim_node *node);
 
 /* ---- the event log (sim_log.c) ---- */

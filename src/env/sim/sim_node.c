@@ -480,5 +480,6 @@ const struct env_ops sim_env_ops = {
 	.statfs = sim_path_statfs,
 	.readdir = sim_path_readdir,
 	.job = sim_job_run,
+	.user_groups = sim_user_groups,
 	.die = node_die,
 };

@@ -435,6 +435,97 @@ TEST(reclaim_groups)
 	perm_run(body_reclaim_groups);
 }
 
+/* ---- groups of user sessions: what the server's database says ---- */
+
+static void group_files(struct perm *p, struct fid *ret_mine, struct fid *ret_less)
+{
+	struct w_attr f;
+
+	CHECK_EQ(mcli_create(&p->root, ROOT, "mine", 0100660, &f), 0);
+	CHECK_EQ(chmod_as(&p->root, f.fid, W_SETATTR_VALID_GID, 0, 77), 0);
+	*ret_mine = f.fid;
+	/* A group with less than others. */
+	CHECK_EQ(mcli_create(&p->root, ROOT, "less", 0100604, &f), 0);
+	CHECK_EQ(chmod_as(&p->root, f.fid, W_SETATTR_VALID_GID, 0, 77), 0);
+	*ret_less = f.fid;
+}
+
+static void body_user_groups(struct perm *p)
+{
+	const uint32_t in[] = {1235, 9, 77};
+	const uint32_t out[] = {1235, 9, 78};
+	struct sim_node *node = p->box.node;
+	struct mcli *c = &p->c;
+	struct fid mine;
+	struct fid less;
+	struct w_attr own;
+
+	group_files(p, &mine, &less);
+	sim_node_user_set(node, 1234, in, 3);
+	user_open(c, 2, false);
+	CHECK_EQ(sim_node_users_asked(node), 1);
+	CHECK_EQ(access_as(c, mine, 6), 0);
+	CHECK_EQ(access_as(c, less, 4), -NE_ACCES);
+	CHECK_EQ(open_as(c, mine, 1, READ | WRITE), 0);
+	/* His own files he gives to his groups and to no others, whatever he says of himself. */
+	CHECK_EQ(mcli_create(c, ROOT, "own", 0100600, &own), 0);
+	CHECK_EQ(chmod_as(c, own.fid, W_SETATTR_VALID_GID, 0, 9), 0);
+	mcli_as(c, 1234, 1235, 1, (const uint32_t[]){55});
+	CHECK_EQ(chmod_as(c, own.fid, W_SETATTR_VALID_GID, 0, 55), -NE_PERM);
+	/* The list is kept for some minutes; what depends on no group does not ask even then. */
+	sim_node_user_set(node, 1234, out, 3);
+	CHECK_EQ(access_as(c, mine, 6), 0);
+	env_sleep(p->box.env, 400 * NS_PER_S);
+	CHECK_EQ(access_as(c, own.fid, 4), 0);
+	CHECK_EQ(sim_node_users_asked(node), 1);
+	CHECK_EQ(access_as(c, mine, 6), -NE_ACCES);
+	CHECK_EQ(access_as(c, less, 4), 0);
+	CHECK_EQ(sim_node_users_asked(node), 2);
+	/* When the database fails, what it said last holds. */
+	sim_node_users_fail(node, NE_IO);
+	sim_node_user_set(node, 1234, in, 3);
+	env_sleep(p->box.env, 400 * NS_PER_S);
+	CHECK_EQ(access_as(c, mine, 6), -NE_ACCES);
+	CHECK_EQ(access_as(c, less, 4), 0);
+	CHECK_EQ(sim_node_users_asked(node), 3);
+	sim_node_users_fail(node, NE_OK);
+	env_sleep(p->box.env, 20 * NS_PER_S);
+	CHECK_EQ(access_as(c, mine, 6), 0);
+}
+
+TEST(user_groups)
+{
+	perm_run(body_user_groups);
+}
+
+static void body_user_unknown(struct perm *p)
+{
+	struct sim_node *node = p->box.node;
+	struct fid mine;
+	struct fid less;
+
+	group_files(p, &mine, &less);
+	user_open(&p->c, 2, false);
+	mcli_as(&p->c, 1234, 1235, 1, (const uint32_t[]){77});
+	CHECK_EQ(access_as(&p->c, mine, 4), -NE_ACCES);
+	CHECK_EQ(access_as(&p->c, less, 4), 0);
+	mds_session_close(p->box.mds, p->c.session);
+	/* A database that has never answered: he may be in the group that has less. */
+	sim_node_users_fail(node, NE_IO);
+	user_open(&p->c, 2, false);
+	CHECK_EQ(access_as(&p->c, mine, 4), -NE_ACCES);
+	CHECK_EQ(access_as(&p->c, less, 4), -NE_ACCES);
+	CHECK_EQ(mcli_create(&p->c, ROOT, "own", 0100600, NULL), 0);
+	sim_node_users_fail(node, NE_OK);
+	env_sleep(p->box.env, 20 * NS_PER_S);
+	CHECK_EQ(access_as(&p->c, less, 4), 0);
+}
+
+TEST(user_unknown)
+{
+	perm_run(body_user_unknown);
+}
+
 /* ---- what lost its name while the server did not know who had it open ---- */
 
 struct window {
