@@ -368,6 +368,7 @@ static struct mds_data *data_new(struct mds *mds)
 	hmap_init(&data->files);
 	hmap_init(&data->opens);
 	hmap_init(&data->intents.loaded);
+	hmap_init(&data->intents.failed);
 	data->intents.fresh_from = UINT64_MAX;
 	data->intents.later_from = UINT64_MAX;
 	env_waitq_init(&data->fibers_gone);

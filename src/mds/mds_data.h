@@ -156,8 +156,10 @@ struct mds_ost {
 	bool behind; /* there are more in the state, from here on */
 	uint64_t behind_from;
 	bool serving; /* a fiber is at it */
+	/* it did not answer: nothing is sent before */
 	uint64_t backoff_ns;
 	uint64_t not_before_ns;
+	uint64_t ready_ns; /* all that is queued waits for refused intents until then */
 };
 
 struct mds_pool {
@@ -173,10 +175,16 @@ struct mds_intent {
 	uint64_t lsn; /* of its record */
 	struct d_mds_intent d;
 	bool done;
+	int error; /* of the last try */
+	/* the OST refused it: this object's are not sent before */
+	struct hmap_node failed_node; /* data->intents.failed while backoff_ns > 0 */
+	uint64_t backoff_ns;
+	uint64_t not_before_ns;
 };
 
 struct mds_intents {
 	struct hmap loaded; /* by number */
+	struct hmap failed; /* those of `loaded` that an OST refused, by object */
 	uint64_t fresh_from; /* records from here on were not looked at; UINT64_MAX none */
 	bool scanning; /* records are being read */
 	uint64_t later_from; /* from here on some wait for the window's end or a newer map */

@@ -6,8 +6,13 @@
  * sends batches when they are durable, for ever with growing pauses, and deletes what was confirmed. OSTs ignore
  * what they have done already, so nothing is lost or done twice when this MDT starts again.
  *
+ * Pauses. An OST that does not answer has one for all its intents. One that answers with an error says something of
+ * that object: its intent alone has the pause, and what follows for the same object stays behind it. Failed intents
+ * keep their places in the queue, so it takes MDS_INTENTS_QUEUE_MAX / 2 of them to keep other destructions waiting.
+ *
  * Invariants. A size intent is always in memory (truncates wait for it). A number that is held is not carried out.
- * Two intents for one object are never on the way at once, and go in the order of their numbers.
+ * Two intents for one object are never on the way at once, and go in the order of their numbers. At most one of an
+ * object's intents has failed (intents.failed), and it is the first of them.
  */
 #include "base/log.h"
 #include "mds/mds_data.h"
@@ -137,6 +142,45 @@ static struct mds_intent *loaded_find(const struct mds_intents *in, uint64_t num
 	return NULL;
 }
 
+static bool same_object(const struct d_mds_intent *a, const struct d_mds_intent *b)
+{
+	return a->stripe == b->stripe && fid_eq(a->data_fid, b->data_fid);
+}
+
+static uint64_t object_hash(const struct d_mds_intent *d)
+{
+	return hash_mix2(fid_hash(d->data_fid), d->stripe);
+}
+
+/* The intent for the same object that the OST refused; NULL none. */
+static struct mds_intent *failed_find(const struct mds_intents *in, const struct d_mds_intent *d)
+{
+	for (struct hmap_node *it = hmap_find(&in->failed, object_hash(d)); it != NULL;
+		it = hmap_find_next(it)) {
+		struct mds_intent *i = container_of(it, struct mds_intent, failed_node);
+
+		if (same_object(&i->d, d)) {
+			return i;
+		}
+	}
+	return NULL;
+}
+
+static uint64_t backoff_next(uint64_t backoff_ns)
+{
+	return u64_min(u64_max(backoff_ns * 2, BACKOFF_MIN_NS), BACKOFF_MAX_NS);
+}
+
+static void intent_failed(struct mds_data *data, struct mds_intent *i)
+{
+	if (i->backoff_ns == 0) {
+		ASSERT(failed_find(&data->intents, &i->d) == NULL);
+		hmap_insert(&data->intents.failed, &i->failed_node, object_hash(&i->d));
+	}
+	i->backoff_ns = backoff_next(i->backoff_ns);
+	i->not_before_ns = env_now(data->mds->env) + i->backoff_ns;
+}
+
 /* ---- reading records ---- */
 
 struct scan {
@@ -183,6 +227,7 @@ static int load(struct mds_data *data, struct mds_ost *ost, const struct mds_int
 	hmap_insert(&data->intents.loaded, &i->node, hash_mix(i->number));
 	list_push_back(&ost->queue, &i->link);
 	ost->queued++;
+	ost->ready_ns = 0;
 	return 0;
 }
 
@@ -252,30 +297,42 @@ struct batch {
 	struct sent sent[MDS_INTENTS_BATCH];
 };
 
-static bool same_object(const struct d_mds_intent *a, const struct d_mds_intent *b)
+static bool in_batch(const struct batch *b, const struct d_mds_intent *d)
 {
-	return a->stripe == b->stripe && fid_eq(a->data_fid, b->data_fid);
+	for (unsigned k = 0; k < b->count; k++) {
+		if (same_object(&b->sent[k].intent->d, d)) {
+			return true;
+		}
+	}
+	return false;
 }
 
+/* None is ready: ost->ready_ns says when one will be. */
 static void batch_fill(struct batch *b)
 {
 	struct mds_ost *ost = b->ost;
+	uint64_t now = env_now(b->data->mds->env);
+	uint64_t ready = ENV_FOREVER;
 
 	b->count = 0;
 	LIST_FOREACH (it, &ost->queue) {
 		struct mds_intent *i = list_entry(it, struct mds_intent, link);
+		const struct mds_intent *failed = failed_find(&b->data->intents, &i->d);
 
-		for (unsigned k = 0; k < b->count; k++) {
-			if (same_object(&b->sent[k].intent->d, &i->d)) {
-				/* What follows may be for the same object again: the order is kept. */
-				return;
-			}
+		if (failed != NULL && (failed != i || i->not_before_ns > now)) {
+			ready = u64_min(ready, failed->not_before_ns);
+			continue;
+		}
+		/* What follows may be for the same object again: the order is kept. */
+		if (in_batch(b, &i->d)) {
+			break;
 		}
 		b->sent[b->count++].intent = i;
 		if (b->count == MDS_INTENTS_BATCH) {
-			return;
+			break;
 		}
 	}
+	ost->ready_ns = b->count > 0 ? 0 : ready;
 }
 
 static void batch_durable(struct batch *b)
@@ -342,9 +399,29 @@ static void sent_finish(struct batch *b, struct sent *s)
 			mds_file_sized(b->data, intent->d.file_fid);
 		}
 	}
-	if (s->result < 0 && s->result != -NE_INTR && s->result != -NE_TIMEDOUT) {
+	if (s->result < 0 && s->result != -NE_INTR && s->result != -NE_TIMEDOUT &&
+		s->result != intent->error) {
 		log_warn(MDS_LOG, "intent %llu not done ost=%s error=%s",
 			(unsigned long long)intent->number, b->ost->name, ne_name(s->result));
+	}
+	intent->error = s->result;
+}
+
+/* Is it the OST (or the way to it) that failed? Else it answered, and this object is the matter. */
+static bool is_unreachable(int result)
+{
+	switch (result) {
+	case -NE_TIMEDOUT:
+	case -NE_CONNLOST:
+	case -NE_TARGET_DOWN:
+	case -NE_SHUTDOWN:
+	case -NE_CANCELED:
+	case -NE_FENCED:
+	case -NE_INTR:
+	case -NE_NOMEM:
+		return true;
+	default:
+		return false;
 	}
 }
 
@@ -365,6 +442,9 @@ static int delete_execute(struct mds_op *op, void *arg)
 
 static void intent_free(struct mds_data *data, struct mds_intent *i)
 {
+	if (i->backoff_ns != 0) {
+		hmap_remove(&data->intents.failed, &i->failed_node);
+	}
 	hmap_remove(&data->intents.loaded, &i->node);
 	list_del(&i->link);
 	mem_free(i);
@@ -386,10 +466,10 @@ static void delete_committed(struct mds_op *op, int status)
 	}
 }
 
-/* True when all of it is done. */
+/* True if the OST answered and what it did is noted. */
 static bool batch_send(struct batch *b)
 {
-	bool all = true;
+	bool answered = true;
 	int r;
 
 	batch_durable(b);
@@ -398,10 +478,14 @@ static bool batch_send(struct batch *b)
 	}
 	for (unsigned i = 0; i < b->count; i++) {
 		sent_finish(b, &b->sent[i]);
-		all &= b->sent[i].result == 0;
+		if (is_unreachable(b->sent[i].result)) {
+			answered = false;
+		} else if (b->sent[i].result < 0) {
+			intent_failed(b->data, b->sent[i].intent);
+		}
 	}
 	r = mds_data_run(b->data->mds, STATE_RELEASE, delete_execute, delete_committed, b, NULL);
-	return all && r == 0;
+	return answered && r == 0;
 }
 
 static void serve_fiber(struct mds_data *data, void *arg)
@@ -413,11 +497,13 @@ static void serve_fiber(struct mds_data *data, void *arg)
 	ASSERT(ost->serving);
 	while (!data->stopping && !list_empty(&ost->queue)) {
 		batch_fill(b);
+		if (b->count == 0) {
+			break;
+		}
 		if (batch_send(b)) {
 			ost->backoff_ns = 0;
 		} else {
-			ost->backoff_ns = u64_min(
-				u64_max(ost->backoff_ns * 2, BACKOFF_MIN_NS), BACKOFF_MAX_NS);
+			ost->backoff_ns = backoff_next(ost->backoff_ns);
 			ost->not_before_ns = env_now(env) + ost->backoff_ns;
 			break;
 		}
@@ -455,6 +541,7 @@ static uint64_t serve_all(struct mds_data *data)
 
 	for (uint32_t i = 0; i < LIM_OST_MAX; i++) {
 		struct mds_ost *ost = data->osts[i];
+		uint64_t ready;
 
 		if (ost == NULL || ost->serving || ost->session == NULL) {
 			continue;
@@ -467,8 +554,9 @@ static uint64_t serve_all(struct mds_data *data)
 		if (list_empty(&ost->queue)) {
 			continue;
 		}
-		if (ost->not_before_ns > now) {
-			next = u64_min(next, ost->not_before_ns);
+		ready = u64_max(ost->not_before_ns, ost->ready_ns);
+		if (ready > now) {
+			next = u64_min(next, ready);
 		} else if (in->fibers < MDS_INTENT_FIBERS_MAX && !serve_spawn(data, ost)) {
 			next = u64_min(next, now + BACKOFF_MIN_NS);
 		}
@@ -548,8 +636,14 @@ void mds_intents_stop(struct mds_data *data)
 	ASSERT(data->intents.fibers == 0);
 	while ((it = hmap_first(&data->intents.loaded)) != NULL) {
 		/* Their OSTs, and with them the queues' heads, are gone. */
+		struct mds_intent *i = container_of(it, struct mds_intent, node);
+
+		if (i->backoff_ns != 0) {
+			hmap_remove(&data->intents.failed, &i->failed_node);
+		}
 		hmap_remove(&data->intents.loaded, it);
-		mem_free(container_of(it, struct mds_intent, node));
+		mem_free(i);
 	}
 	hmap_fini(&data->intents.loaded);
+	hmap_fini(&data->intents.failed);
 }

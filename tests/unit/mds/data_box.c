@@ -114,6 +114,10 @@ static void mdt_serve(struct dserver *s, struct env *env, struct rpc_server *ser
 		if (s->look) {
 			dbox_mdt_look(s);
 		}
+		if (s->ask != NULL) {
+			s->ask(s);
+			s->ask = NULL;
+		}
 		if (s->map_again) {
 			map_set(b);
 			s->map_again = false;

@@ -33,6 +33,9 @@ struct dobjects {
 	unsigned count;
 };
 
+struct dserver;
+typedef void dserver_fn(struct dserver *s);
+
 struct dserver {
 	struct dbox *box;
 	struct sim_node *node;
@@ -45,6 +48,7 @@ struct dserver {
 	/* what the server's own fiber is asked to do */
 	bool look; /* list objects; of the MDT: check, and list those of layouts */
 	bool map_again; /* the map is set again, with the states of now */
+	dserver_fn *ask; /* of the MDT: called once, then NULL */
 	bool settled; /* the MDT has nothing more to do */
 	int violations;
 	struct dobjects objects;
