@@ -172,8 +172,8 @@ const struct wire_codec *mds_key_codec(const void *key, uint32_t len);
 typedef void mds_check_fn(void *ctx, const char *line);
 
 /* Walks the whole state and verifies what must always hold: every entry names an inode, link counts,
- * entry counts, link keys, parents, no cycles, chains of colliding names, orphans, counters. Returns the
- * number of violations or a negative code. Nobody may change the state meanwhile. */
+ * entry counts, link keys, parents, no cycles, chains of colliding names, orphans, counters, layouts, inline
+ * data, open sizes, intents. Returns the number of violations or a negative code. Nobody may change the state meanwhile. */
 _yields_ _check_ int mds_check(
 	struct env *env, struct state *st, unsigned hash_bits, mds_check_fn *fn, void *ctx);
 

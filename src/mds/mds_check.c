@@ -3,8 +3,7 @@
  *
  * For tests and for `inspect`: memory grows with the name space. Two passes over the tables: by entries and
  * link keys (do they mirror each other, do they lead somewhere), by inodes (counts, parents, cycles). Chains
- * are verified while entries are read, since they come in cookie order. Keys of the data side are checked for
- * having their inode only.
+ * are verified while entries are read, since they come in cookie order. The data side's records: mds_check_data.c.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -236,6 +235,7 @@ static void take_part(struct mds_check *c, const struct state_rec *rec)
 		break;
 	case MDS_PART_LAYOUT:
 		i->layouts++;
+		mds_check_take_layout(c, rec, i);
 		break;
 	case MDS_PART_DATA:
 		i->data_bytes += rec->val.len;
@@ -271,7 +271,7 @@ static void take_small(struct mds_check *c, const struct state_rec *rec, uint8_t
 		if (i != NULL && kind == MDS_KEY_ORPHAN) {
 			i->orphan = true;
 		} else if (i != NULL) {
-			i->size_open = true;
+			mds_check_take_size_open(c, rec, i);
 		}
 	}
 }
@@ -300,8 +300,10 @@ static void take(struct mds_check *c, const struct state_rec *rec)
 	case MDS_KEY_SESSION:
 		c->session_last = rec->key_len == 9 ? be64_load((const uint8_t *)rec->key + 1) : 0;
 		break;
-	case MDS_KEY_SLOT:
 	case MDS_KEY_INTENT:
+		mds_check_take_intent(c, rec);
+		break;
+	case MDS_KEY_SLOT:
 		break;
 	default:
 		mds_check_report(c, "unknown key kind %#x", kind);
@@ -360,8 +362,12 @@ static void tables_free(struct mds_check *c)
 	size_t cursor = 0;
 	struct hmap_node *it;
 
+	mds_check_data_free(c);
 	while ((it = hmap_pop(&c->inodes, &cursor)) != NULL) {
-		mem_free(container_of(it, struct check_inode, node));
+		struct check_inode *i = container_of(it, struct check_inode, node);
+
+		mds_check_layout_free(i->layout);
+		mem_free(i);
 	}
 	cursor = 0;
 	while ((it = hmap_pop(&c->ties, &cursor)) != NULL) {
@@ -385,6 +391,8 @@ int mds_check(struct env *env, struct state *st, unsigned hash_bits, mds_check_f
 	c->hash_bits = hash_bits;
 	hmap_init(&c->inodes);
 	hmap_init(&c->ties);
+	hmap_init(&c->layouts);
+	hmap_init(&c->intents);
 	r = read_all(c, st);
 	if (r == 0) {
 		mds_check_rules(c);

@@ -1,6 +1,6 @@
 /*
- * What the checker's two files share: the tables of what was read (mds_check.c) and is judged
- * (mds_check_rules.c).
+ * What the checker's files share: the tables of what was read (mds_check.c) and is judged (mds_check_rules.c; of the
+ * data side both are in mds_check_data.c).
  */
 #ifndef NACRE_MDS_CHECK_INT_H
 #define NACRE_MDS_CHECK_INT_H
@@ -20,7 +20,8 @@ struct check_inode {
 	uint64_t data_bytes;
 	uint32_t xattrs;
 	int64_t xattr_bytes; /* promised by first records, not found in pieces */
-	uint32_t layouts;
+	uint32_t layouts; /* records, pieces too */
+	struct check_layout *layout; /* owned */
 	/* counted over entries */
 	uint64_t names; /* entries that name it */
 	uint64_t entries; /* entries in it */
@@ -42,6 +43,26 @@ struct check_tie {
 	uint64_t link_name;
 };
 
+struct check_layout {
+	struct hmap_node node; /* by data FID; directories' have none */
+	struct check_inode *inode;
+	uint32_t gen;
+	uint32_t flags;
+	struct fid data_fid;
+	uint32_t stripe_count;
+	uint32_t present_end; /* the last stripe that has an object, plus one */
+	uint32_t pieces; /* of the OST list, read so far */
+	uint32_t ost_count;
+	uint32_t ost_room; /* of `osts` */
+	uint32_t *osts;
+};
+
+struct check_intent {
+	struct hmap_node node; /* by object */
+	uint64_t number;
+	struct d_mds_intent d;
+};
+
 struct check_entry {
 	struct fid parent;
 	uint64_t cookie;
@@ -59,6 +80,8 @@ struct mds_check {
 	struct hash_key hash_key;
 	struct hmap inodes;
 	struct hmap ties;
+	struct hmap layouts;
+	struct hmap intents;
 	struct d_mds_globals globals;
 	bool globals_seen;
 	struct d_mds_fid_range range;
@@ -78,6 +101,22 @@ struct mds_check {
 void mds_check_report(struct mds_check *c, const char *fmt, ...) _printf_(2, 3);
 struct check_inode *mds_check_inode(struct mds_check *c, struct fid fid);
 struct check_tie *mds_check_tie(struct mds_check *c, struct fid parent, uint64_t cookie);
+/* Is it below what was reserved? */
+bool mds_check_reserved(const struct mds_check *c, struct fid fid);
 void mds_check_rules(struct mds_check *c);
+
+/* ---- mds_check_data.c ---- */
+
+void mds_check_take_layout(struct mds_check *c, const struct state_rec *rec, struct check_inode *i);
+void mds_check_take_size_open(
+	struct mds_check *c, const struct state_rec *rec, struct check_inode *i);
+void mds_check_take_intent(struct mds_check *c, const struct state_rec *rec);
+/* What must hold of one inode that is there; of all that is no inode. */
+void mds_check_data_inode(struct mds_check *c, const struct check_inode *i);
+void mds_check_data_rules(struct mds_check *c);
+/* Accepts NULL. */
+void mds_check_layout_free(struct check_layout *l);
+/* Before the inodes go. */
+void mds_check_data_free(struct mds_check *c);
 
 #endif

@@ -98,6 +98,11 @@ static void rule_file(struct mds_check *c, const struct check_inode *i)
 	}
 }
 
+bool mds_check_reserved(const struct mds_check *c, struct fid fid)
+{
+	return fid.seq < c->range.seq || (fid.seq == c->range.seq && fid.oid < c->range.oid_end);
+}
+
 static void rule_inode(struct mds_check *c, const struct check_inode *i)
 {
 	bool has_xattr = (i->d.state & W_ATTR_STATE_HAS_XATTR) != 0;
@@ -119,11 +124,10 @@ static void rule_inode(struct mds_check *c, const struct check_inode *i)
 	if (i->data_bytes > 0 && !S_ISREG(i->d.mode)) {
 		mds_check_report(c, "data of what is no file fid=%#llx:%#x", WHO(i->fid));
 	}
-	if (!fid_eq(i->fid, fid_root()) &&
-		(i->fid.seq > c->range.seq ||
-			(i->fid.seq == c->range.seq && i->fid.oid >= c->range.oid_end))) {
+	if (!fid_eq(i->fid, fid_root()) && !mds_check_reserved(c, i->fid)) {
 		mds_check_report(c, "FID was never reserved fid=%#llx:%#x", WHO(i->fid));
 	}
+	mds_check_data_inode(c, i);
 	if (S_ISDIR(i->d.mode)) {
 		rule_dir(c, i);
 	} else {
@@ -185,4 +189,5 @@ void mds_check_rules(struct mds_check *c)
 			rule_reached(c, i);
 		}
 	}
+	mds_check_data_rules(c);
 }

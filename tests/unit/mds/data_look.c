@@ -94,11 +94,6 @@ static int layout_one(struct mds_op *op, void *ctx)
 	if (r == 0 && (inode->d.state & W_ATTR_STATE_SIZE_OPEN) != 0) {
 		l->s->settled = false;
 	}
-	if (r == 0 && S_ISREG(inode->d.mode)) {
-		bool is_inline = (inode->d.state & W_ATTR_STATE_INLINE) != 0;
-
-		CHECK(is_inline != mds_instantiated(inode));
-	}
 	if (r < 0 || !S_ISREG(inode->d.mode) || !mds_instantiated(inode)) {
 		return r;
 	}

@@ -1,5 +1,5 @@
 /* The checker finds what is wrong: each kind of damage, done by hand, is reported. */
-#include "mds/mds_int.h"
+#include "mds/mds_data.h"
 #include "mds_box.h"
 #include "test.h"
 
@@ -17,6 +17,15 @@ struct damage {
 	uint8_t before[LIM_KV_VALUE_MAX];
 	size_t len;
 	bool del;
+	const char *want; /* a line that must be among those of the checker; NULL any */
+	bool named;
+	/* the file's and the directory's records as they are to be; broken and put back one by one */
+	struct d_mds_inode inode;
+	struct d_mds_layout layout;
+	struct d_mds_intent intent;
+	uint32_t osts[LIM_STRIPE_COUNT_MAX];
+	struct fid data_fid;
+	struct fid other_data_fid; /* of another file's layout */
 };
 
 static void count_line(void *ctx, const char *line)
@@ -25,6 +34,7 @@ static void count_line(void *ctx, const char *line)
 
 	CHECK(line[0] != 0);
 	d->lines++;
+	d->named |= d->want != NULL && strstr(line, d->want) != NULL;
 }
 
 static int violations(struct damage *d)
@@ -183,6 +193,392 @@ TEST(damage_is_found)
 	mbox_init(&d->box, 1);
 	mcli_init(&d->c, &d->box);
 	CHECK(mbox_run(&d->box, damage_main, d, SIM_KILL));
+	mcli_fini(&d->c);
+	mbox_fini(&d->box);
+	free(d);
+}
+
+/* ---- the data side ---- */
+
+static void expect_clean(struct damage *d)
+{
+	d->want = NULL;
+	CHECK_EQ(violations(d), 0);
+}
+
+static void expect(struct damage *d, const char *want)
+{
+	d->want = want;
+	d->named = false;
+	CHECK(violations(d) > 0);
+	if (!d->named) {
+		fprintf(stderr, "not named: %s\n", want);
+		abort();
+	}
+	d->want = NULL;
+}
+
+static void put(
+	struct damage *d, struct mds_key key, const struct wire_codec *codec, const void *rec)
+{
+	struct wire_enc enc = wire_enc_of(d->value, sizeof(d->value));
+
+	CHECK_EQ(codec->encode(rec, &enc), 0);
+	d->key = key;
+	d->len = enc.pos;
+	apply(d, false);
+}
+
+static void drop(struct damage *d, struct mds_key key)
+{
+	d->key = key;
+	apply(d, true);
+}
+
+static void layout_put(struct damage *d, const struct d_mds_layout *l)
+{
+	put(d, mds_key_piece(d->file, MDS_PART_LAYOUT, 0), &d_mds_layout_codec, l);
+}
+
+static void inode_put(struct damage *d, const struct d_mds_inode *i)
+{
+	put(d, mds_key_inode(d->file), &d_mds_inode_codec, i);
+}
+
+static void try_layout(struct damage *d, const struct d_mds_layout *broken, const char *want)
+{
+	layout_put(d, broken);
+	expect(d, want);
+	layout_put(d, &d->layout);
+	expect_clean(d);
+}
+
+static void try_state(struct damage *d, uint32_t state, const char *want)
+{
+	struct d_mds_inode broken = d->inode;
+
+	broken.state = state;
+	inode_put(d, &broken);
+	expect(d, want);
+	inode_put(d, &d->inode);
+	expect_clean(d);
+}
+
+static void try_intent(struct damage *d, const struct d_mds_intent *broken, const char *want)
+{
+	struct mds_key key = mds_key_intent(2);
+
+	put(d, key, &d_mds_intent_codec, broken);
+	expect(d, want);
+	drop(d, key);
+	expect_clean(d);
+}
+
+/* A list of `count` OSTs in pieces of MDS_LAYOUT_OSTS_PIECE. */
+static void pieces_put(struct damage *d, uint32_t count)
+{
+	for (uint32_t at = 0; at < count; at += MDS_LAYOUT_OSTS_PIECE) {
+		uint32_t n = (uint32_t)u64_min(count - at, MDS_LAYOUT_OSTS_PIECE);
+
+		d->key = mds_key_piece(
+			d->file, MDS_PART_LAYOUT, (uint16_t)(at / MDS_LAYOUT_OSTS_PIECE + 1));
+		d->len = n * sizeof(uint32_t);
+		for (uint32_t k = 0; k < n; k++) {
+			le32_store(d->value + k * 4, (at + k) % LIM_OST_MAX);
+		}
+		apply(d, false);
+	}
+}
+
+static void piece_drop(struct damage *d, uint16_t piece)
+{
+	drop(d, mds_key_piece(d->file, MDS_PART_LAYOUT, piece));
+}
+
+/* What the file's records say; the views of the layout are made lists of ours. */
+static void records_load(struct damage *d)
+{
+	struct d_mds_layout other;
+	struct w_attr a;
+
+	CHECK_EQ(mcli_create(&d->c, ROOT, "other", 0100644, &a), 0);
+	load(d, mds_key_piece(a.fid, MDS_PART_LAYOUT, 0));
+	CHECK_EQ(d_mds_layout_decode(&other, d->value, d->len), 0);
+	d->other_data_fid = other.layout.data_fid;
+	CHECK_EQ(mcli_create(&d->c, ROOT, "file", 0100644, &a), 0);
+	d->file = a.fid;
+	load(d, mds_key_inode(d->file));
+	CHECK_EQ(d_mds_inode_decode(&d->inode, d->value, d->len), 0);
+	load(d, mds_key_piece(d->file, MDS_PART_LAYOUT, 0));
+	CHECK_EQ(d_mds_layout_decode(&d->layout, d->value, d->len), 0);
+	d->data_fid = d->layout.layout.data_fid;
+	d->inode.target = (struct wire_str){0};
+	d->layout.layout.pool = (struct wire_str){0};
+	d->layout.layout.stripes_present = (struct wire_bytes){0};
+}
+
+/* With objects on three OSTs, the first of which is known to be there. */
+static void instantiate(struct damage *d)
+{
+	static const uint8_t present = 1;
+	struct w_layout *l = &d->layout.layout;
+
+	for (uint32_t i = 0; i < 3; i++) {
+		d->osts[i] = i + 4;
+	}
+	l->osts.items = d->osts;
+	l->osts.count = 3;
+	l->stripe_count = 3;
+	l->flags = W_LAYOUT_FLAGS_INSTANTIATED;
+	l->stripes_present = wire_bytes_of(&present, 1);
+	d->inode.state = W_ATTR_STATE_INSTANTIATED;
+	inode_put(d, &d->inode);
+	layout_put(d, &d->layout);
+	expect_clean(d);
+}
+
+static void layout_fids(struct damage *d)
+{
+	struct d_mds_layout broken = d->layout;
+
+	broken.layout.data_fid = d->file;
+	try_layout(d, &broken, "data FID is an inode's");
+	broken.layout.data_fid = d->other_data_fid;
+	try_layout(d, &broken, "two layouts have one data FID");
+	broken.layout.data_fid = (struct fid){0};
+	try_layout(d, &broken, "layout has no data FID");
+	broken.layout.data_fid = d->data_fid;
+	broken.layout.data_fid.seq += 1000;
+	try_layout(d, &broken, "data FID was never reserved");
+}
+
+static void layout_flags(struct damage *d)
+{
+	struct d_mds_layout broken = d->layout;
+
+	broken.layout.flags |= W_LAYOUT_FLAGS_INLINE;
+	try_layout(d, &broken, "layout is not one of inline and instantiated");
+	broken.layout.flags = 0;
+	try_layout(d, &broken, "layout is not one of inline and instantiated");
+	broken.layout.flags = W_LAYOUT_FLAGS_INLINE;
+	try_layout(d, &broken, "inode and layout differ in where the data is");
+	try_layout(d, &broken, "layout says that stripe 0 has an object");
+	broken.layout.flags = d->layout.layout.flags | W_LAYOUT_FLAGS_DIRECTORY;
+	try_layout(d, &broken, "file has a directory's layout");
+	broken = d->layout;
+	broken.layout.gen++;
+	try_layout(d, &broken, "inode and layout differ in generation");
+	try_state(d, 0, "inode is not one of inline and instantiated");
+	try_state(d, W_ATTR_STATE_INLINE | W_ATTR_STATE_INSTANTIATED,
+		"inode is not one of inline and instantiated");
+}
+
+static void layout_lists(struct damage *d)
+{
+	static const uint8_t fourth = 8;
+	struct d_mds_layout broken = d->layout;
+	uint32_t saved = d->osts[1];
+
+	broken.layout.stripe_count = 4;
+	try_layout(d, &broken, "layout has 4 stripes and 3 OSTs");
+	broken = d->layout;
+	broken.layout.osts.count = 0;
+	try_layout(d, &broken, "instantiated layout without OSTs");
+	broken = d->layout;
+	broken.layout.stripes_present = wire_bytes_of(&fourth, 1);
+	try_layout(d, &broken, "layout says that stripe 3 has an object");
+	broken = d->layout;
+	d->osts[1] = LIM_OST_MAX;
+	layout_put(d, &broken);
+	expect(d, "layout names an impossible OST");
+	d->osts[1] = saved;
+	layout_put(d, &d->layout);
+	expect_clean(d);
+	drop(d, mds_key_piece(d->file, MDS_PART_LAYOUT, 0));
+	expect(d, "file without layout");
+	pieces_put(d, 1);
+	expect(d, "OST list without layout");
+	layout_put(d, &d->layout);
+	expect(d, "OST list is not in order");
+	piece_drop(d, 1);
+	expect_clean(d);
+}
+
+static void layout_pieces(struct damage *d)
+{
+	struct d_mds_layout saved = d->layout;
+	uint32_t count = 2 * MDS_LAYOUT_OSTS_PIECE + 10;
+
+	d->layout.layout.osts.count = 0;
+	d->layout.layout.stripe_count = (uint16_t)count;
+	layout_put(d, &d->layout);
+	pieces_put(d, count);
+	expect_clean(d);
+	piece_drop(d, 3);
+	expect(d, "layout has 910 stripes and 900 OSTs");
+	pieces_put(d, count);
+	piece_drop(d, 2);
+	expect(d, "OST list is not in order");
+	pieces_put(d, count);
+	expect_clean(d);
+	piece_drop(d, 3);
+	piece_drop(d, 2);
+	pieces_put(d, 3);
+	d->layout.layout.stripe_count = 3;
+	layout_put(d, &d->layout);
+	expect(d, "short OST list is in pieces");
+	piece_drop(d, 1);
+	d->layout = saved;
+	layout_put(d, &d->layout);
+	expect_clean(d);
+}
+
+static void inline_bytes(struct damage *d)
+{
+	struct mds_key key = mds_key_piece(d->file, MDS_PART_DATA, 0);
+
+	d->key = key;
+	d->len = 5;
+	apply(d, false);
+	expect(d, "inline data is 5 bytes, should be 0");
+	drop(d, key);
+	expect_clean(d);
+}
+
+static void size_records(struct damage *d)
+{
+	struct mds_key key = mds_key_size_open(d->file);
+	struct d_mds_size_open record = {0};
+	struct d_mds_inode inode = d->inode;
+
+	try_state(d, d->inode.state | W_ATTR_STATE_SIZE_OPEN, "open size without record");
+	put(d, key, &d_mds_size_open_codec, &record);
+	expect(d, "record of a size that is not open");
+	d->inode.state |= W_ATTR_STATE_SIZE_OPEN;
+	inode_put(d, &d->inode);
+	expect_clean(d);
+	try_state(d, W_ATTR_STATE_SIZE_OPEN | W_ATTR_STATE_INLINE, "open size without objects");
+	memset(d->value, 0xff, 1);
+	d->key = key;
+	d->len = 1;
+	apply(d, false);
+	expect(d, "record of an open size is damaged");
+	drop(d, key);
+	d->inode = inode;
+	inode_put(d, &d->inode);
+	expect_clean(d);
+}
+
+static void intents_of_layouts(struct damage *d)
+{
+	struct d_mds_intent broken = d->intent;
+
+	/* What may be: its size is set. */
+	put(d, mds_key_intent(2), &d_mds_intent_codec, &broken);
+	expect_clean(d);
+	drop(d, mds_key_intent(2));
+	broken.kind = W_OST_CHANGE_KIND_DESTROY;
+	try_intent(d, &broken, "intent destroys an object of a layout");
+	broken = d->intent;
+	broken.ost++;
+	try_intent(d, &broken, "intent and layout differ in the OST");
+	broken = d->intent;
+	broken.stripe = 3;
+	try_intent(d, &broken, "intent and layout differ in the OST");
+	broken = d->intent;
+	broken.file_fid.oid++;
+	try_intent(d, &broken, "intent names another file than the layout");
+	broken = d->intent;
+	broken.data_fid = d->other_data_fid;
+	try_intent(d, &broken, "intent sizes an object that cannot exist");
+}
+
+static void intents_alone(struct damage *d)
+{
+	struct d_mds_intent broken = d->intent;
+	struct d_mds_intent gone = d->intent;
+
+	broken.kind = W_OST_CHANGE_KIND_CHOWN;
+	try_intent(d, &broken, "intent is of a kind that is not logged");
+	broken = d->intent;
+	broken.size = (uint64_t)LIM_FILE_SIZE_MAX + 1;
+	try_intent(d, &broken, "intent has an impossible size");
+	broken = d->intent;
+	broken.ost = LIM_OST_MAX;
+	try_intent(d, &broken, "intent names an impossible object");
+	broken = d->intent;
+	broken.data_fid = d->file;
+	try_intent(d, &broken, "intent names no data FID");
+	broken.data_fid.seq += 1000;
+	try_intent(d, &broken, "intent names no data FID");
+	put(d, mds_key_intent(1ull << 40), &d_mds_intent_codec, &d->intent);
+	expect(d, "intent has a number that was not given");
+	drop(d, mds_key_intent(1ull << 40));
+	/* Objects of a data FID that no layout names any more go, and nothing happens to them afterwards. */
+	gone.kind = W_OST_CHANGE_KIND_DESTROY;
+	gone.data_fid.oid++;
+	put(d, mds_key_intent(1), &d_mds_intent_codec, &gone);
+	expect_clean(d);
+	gone.kind = W_OST_CHANGE_KIND_SET_SIZE;
+	try_intent(d, &gone, "intent for an object that goes");
+	drop(d, mds_key_intent(1));
+	memset(d->value, 0xff, 1);
+	d->key = mds_key_intent(1);
+	d->len = 1;
+	apply(d, false);
+	expect(d, "intent is damaged");
+	drop(d, mds_key_intent(1));
+	expect_clean(d);
+}
+
+/* Numbers 1 and 2 were given. */
+static void intents_given(struct damage *d)
+{
+	struct d_mds_globals g;
+
+	load(d, mds_key_globals());
+	CHECK_EQ(d_mds_globals_decode(&g, d->value, d->len), 0);
+	g.intent_next = 3;
+	put(d, mds_key_globals(), &d_mds_globals_codec, &g);
+	d->intent = (struct d_mds_intent){
+		.kind = W_OST_CHANGE_KIND_SET_SIZE,
+		.file_fid = d->file,
+		.data_fid = d->data_fid,
+		.layout_gen = d->layout.layout.gen,
+		.ost = d->osts[1],
+		.stripe = 1,
+	};
+}
+
+static void data_main(void *arg)
+{
+	struct damage *d = arg;
+
+	mbox_start(&d->box);
+	mcli_open(&d->c, 0);
+	records_load(d);
+	expect_clean(d);
+	instantiate(d);
+	layout_fids(d);
+	layout_flags(d);
+	layout_lists(d);
+	layout_pieces(d);
+	inline_bytes(d);
+	size_records(d);
+	intents_given(d);
+	intents_of_layouts(d);
+	intents_alone(d);
+	mbox_stop(&d->box);
+}
+
+TEST(damage_of_data_is_named)
+{
+	struct damage *d = calloc(1, sizeof(*d));
+
+	CHECK(d != NULL);
+	mbox_init(&d->box, 1);
+	mcli_init(&d->c, &d->box);
+	CHECK(mbox_run(&d->box, data_main, d, SIM_KILL));
 	mcli_fini(&d->c);
 	mbox_fini(&d->box);
 	free(d);
