@@ -302,38 +302,57 @@ static void log_limit_report(void)
 	}
 }
 
+/* fmt NULL: the line is not left out, however many there are. */
 static void log_deliver(enum log_level level, const char *module, const char *fmt, const char *line)
 {
 	pthread_mutex_lock(&log_mutex);
 	if (level <= module_level(module)) {
 		log_limit_report();
-		if (level == LOG_DEBUG || log_limit_pass(level, module, fmt)) {
+		if (level == LOG_DEBUG || fmt == NULL || log_limit_pass(level, module, fmt)) {
 			log_emit(level, module, line);
 		}
 	}
 	pthread_mutex_unlock(&log_mutex);
 }
 
-void log_write(enum log_level level, const char *module, const char *fmt, ...)
+/* The kind is NULL for lines without a limit. */
+static void _printf_(4, 0) log_vwrite(
+	enum log_level level, const char *module, const char *kind, const char *fmt, va_list args)
 {
 	int saved_errno = errno;
 	char line[LOG_LINE_MAX];
-	va_list args;
+	int len;
 
 	ASSERT((unsigned)level <= LOG_DEBUG);
 	ASSERT(module != NULL && fmt != NULL);
 	if (level > log_level_most()) {
 		return;
 	}
-	va_start(args, fmt);
-	int len = vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
+	len = vsnprintf(line, sizeof(line), fmt, args);
 	if (len < 0) {
 		line[0] = '\0';
 	} else if ((size_t)len >= sizeof(line)) {
 		memcpy(line + sizeof(line) - 4, "...", 4);
 	}
 	log_line_clean(line);
-	log_deliver(level, module, fmt, line);
+	log_deliver(level, module, kind, line);
 	errno = saved_errno;
+}
+
+void log_write(enum log_level level, const char *module, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	log_vwrite(level, module, fmt, fmt, args);
+	va_end(args);
+}
+
+void log_asked(const char *module, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	log_vwrite(LOG_INFO, module, NULL, fmt, args);
+	va_end(args);
 }

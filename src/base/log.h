@@ -61,6 +61,8 @@ _check_ int log_file_open(const char *path);
 /* "error", "warn", "info", "debug" in any case; -NE_INVAL otherwise. */
 _check_ int log_level_parse(const char *name, enum log_level *ret_level);
 void log_write(enum log_level level, const char *module, const char *fmt, ...) _printf_(3, 4);
+/* At LOG_INFO, and never left out: what somebody asked for. */
+void log_asked(const char *module, const char *fmt, ...) _printf_(2, 3);
 
 #define log_error(module, ...) log_write(LOG_ERROR, module, __VA_ARGS__)
 #define log_warn(module, ...) log_write(LOG_WARN, module, __VA_ARGS__)

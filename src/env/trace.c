@@ -225,7 +225,7 @@ enum trace_wait trace_wait_set(struct env *env, enum trace_wait wait)
 		return TRACE_OFF;
 	}
 	before = fiber->trace_wait;
-	fiber->trace_wait = wait;
+	fiber->trace_wait = (uint8_t)wait;
 	return before;
 }
 

@@ -215,7 +215,7 @@ static void counters_log(void)
 	struct fuse_counters c;
 
 	fuse_session_counters(the.session, &c);
-	log_info("fuse",
+	log_asked("fuse",
 		"requests=%llu uring=%llu errors=%llu malformed=%llu forgets=%llu interrupts=%llu "
 		"interrupted=%llu queued=%llu refused=%llu",
 		(unsigned long long)c.requests, (unsigned long long)c.uring,
