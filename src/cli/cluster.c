@@ -18,7 +18,7 @@
 
 #define CLUSTER_YAML_MAX (256 * 1024)
 /* A killed process frees its memory and its locks within this. */
-#define DYING_MS_MAX 10000
+#define DYING_MS_MAX 20000
 
 /* DIR of a process whose command line names DIR/etc/mds.yaml. */
 static bool dir_of_process(const char *pid, char *buf, size_t cap)

@@ -207,6 +207,11 @@ int client_allocate(struct client *c, const struct client_cred *cred, struct cli
 	if (range.len == 0) {
 		return -NE_INVAL;
 	}
+	if (f->inode->immutable ||
+		(f->inode->append_only &&
+			(flags & (CLIENT_ALLOC_PUNCH | CLIENT_ALLOC_ZERO)) != 0)) {
+		return -NE_PERM;
+	}
 	if (range.off > LIM_FILE_SIZE_MAX || range.len > LIM_FILE_SIZE_MAX - range.off) {
 		return -NE_FBIG;
 	}

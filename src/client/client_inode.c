@@ -91,6 +91,8 @@ void client_inode_attr(struct client_inode *inode, const struct w_attr *attr)
 {
 	ASSERT(inode->refs > 0);
 	inode->mode = attr->mode;
+	inode->append_only = (attr->state & W_ATTR_STATE_APPEND_ONLY) != 0;
+	inode->immutable = (attr->state & W_ATTR_STATE_IMMUTABLE) != 0;
 	inode->capability = (attr->state & W_ATTR_STATE_CAPABILITY) != 0;
 	inode->uid = attr->uid;
 	inode->gid = attr->gid;

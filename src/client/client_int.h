@@ -138,6 +138,8 @@ struct client_inode {
 	struct client_layout *layout; /* NULL: not known, or not chosen while inline_data */
 	bool inline_data;
 	bool capability; /* security.capability is set */
+	bool append_only; /* chattr +a */
+	bool immutable; /* chattr +i */
 	bool layout_unsure; /* the MDT has lost its memory since: an older one may be true again */
 	uint32_t mode;
 	uint32_t uid;

@@ -103,7 +103,8 @@ static int seek_once(struct seeking *s, uint64_t *ret_off)
 {
 	uint64_t size = 0;
 	/* Somebody else may have moved the data out of the MDT. */
-	int err = s->f->inode->inline_data ? client_layout_refresh(s->c, s->f) : 0;
+	bool refresh = s->f->inode->inline_data || s->f->inode->layout_unsure;
+	int err = refresh ? client_layout_refresh(s->c, s->f) : 0;
 
 	if (err == 0) {
 		err = size_ask(s, &size);

@@ -6,8 +6,6 @@
 
 #include "fuse/fuse_int.h"
 
-#define CAP_SETFCAP_BIT (UINT64_C(1) << 31)
-
 static struct fid node_of(const struct fuse_req *req)
 {
 	return fuse_node_fid(req->s, req->msg.head.nodeid);
@@ -82,9 +80,7 @@ int fuse_op_removexattr(struct fuse_req *req)
 {
 	struct client_cred cred = fuse_req_cred(req);
 
-	/* The kernel has asked a caller for CAP_SETFCAP, or does this itself because data or owner change. */
-	if (strcmp(req->msg.name, "security.capability") == 0) {
-		cred.caps |= CAP_SETFCAP_BIT;
-	}
+	/* The kernel also asks for this before a change of data or owner that may be refused: no more rights than the
+	 * caller's own. */
 	return client_removexattr(req->s->client, &cred, node_of(req), req->msg.name);
 }

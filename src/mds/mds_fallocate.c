@@ -49,6 +49,10 @@ int mds_fallocate_execute(struct mds_op *op)
 	if (r == 0) {
 		r = request_check(req);
 	}
+	if (r == 0 && mds_has(inode, W_ATTR_STATE_APPEND_ONLY) &&
+		(req->flags & (W_FALLOCATE_FLAGS_PUNCH | W_FALLOCATE_FLAGS_ZERO)) != 0) {
+		r = -NE_PERM;
+	}
 	if (r < 0) {
 		return r;
 	}
@@ -57,7 +61,8 @@ int mds_fallocate_execute(struct mds_op *op)
 	if (r < 0) {
 		return r;
 	}
-	if ((req->flags & W_FALLOCATE_FLAGS_KILL_SUID) != 0) {
+	if ((req->flags & W_FALLOCATE_FLAGS_KILL_SUID) != 0 ||
+		op->session->role == W_PEER_ROLE_USER) {
 		inode->d.mode = mds_mode_kill_setid(inode->d.mode);
 	}
 	mds_inode_data_changed(op, inode);

@@ -176,6 +176,10 @@ int mds_write_execute(struct mds_op *op)
 	if (r == 0 && (req->flags & ~W_WRITE_FLAGS_ALL) != 0) {
 		r = -NE_INVAL;
 	}
+	if (r == 0 && mds_has(inode, W_ATTR_STATE_APPEND_ONLY) &&
+		(req->flags & W_WRITE_FLAGS_APPEND) == 0) {
+		r = -NE_PERM;
+	}
 	if (r < 0) {
 		return r;
 	}

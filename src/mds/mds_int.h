@@ -323,6 +323,8 @@ struct mds_op {
 	struct wire_view rep_view; /* of what execute has encoded already, in `large` */
 	struct w_layout layout; /* of inode_info */
 	uint32_t layout_osts[LIM_STRIPE_COUNT_MAX];
+	uint8_t layout_present[LIM_STRIPE_COUNT_MAX / 8]; /* what op->layout points to */
+	char layout_pool[LIM_POOL_NAME_MAX];
 	uint8_t inline_data[LIM_INLINE_MAX];
 	uint8_t scratch[LIM_KV_VALUE_MAX]; /* encoding of one record */
 	uint8_t acl[LIM_ACL_BYTES_MAX]; /* of whom it was loaded last: mds_acl.c */

@@ -71,7 +71,16 @@ int mds_layout_load(struct mds_op *op, const struct mds_inode *inode)
 	if (d.layout.osts.view.count > MDS_LAYOUT_OSTS_INLINE) {
 		return -NE_CORRUPT;
 	}
+	if (d.layout.stripes_present.len > sizeof(op->layout_present) ||
+		d.layout.pool.len > sizeof(op->layout_pool)) {
+		return -NE_CORRUPT;
+	}
 	*l = d.layout;
+	/* The record's bytes are another's when the transaction has ended; a reply may be encoded again later. */
+	bytes_copy(op->layout_present, l->stripes_present.ptr, l->stripes_present.len);
+	l->stripes_present.ptr = op->layout_present;
+	bytes_copy(op->layout_pool, l->pool.ptr, l->pool.len);
+	l->pool.ptr = op->layout_pool;
 	l->osts.items = op->layout_osts;
 	l->osts.count = d.layout.osts.view.count;
 	for (uint32_t i = 0; i < l->osts.count; i++) {

@@ -195,7 +195,7 @@ static void settling_late_note(struct mds_op *op)
 }
 
 /* The objects' sizes are set, or it takes longer: then the reply says so. */
-static int settling_wait(struct mds_op *op, struct mds_file *file)
+static void settling_wait(struct mds_op *op, struct mds_file *file)
 {
 	struct env *env = op->mds->env;
 	uint64_t deadline = mds_parkable(op) ? env_now(env) + SHORT_NS : ENV_FOREVER;
@@ -205,19 +205,19 @@ static int settling_wait(struct mds_op *op, struct mds_file *file)
 
 		if (mds_parkable(op) && (file->late || settling_late(op))) {
 			file->late = true;
-			return 0;
+			return;
 		}
 		r = env_wait(env, &file->wake, deadline, ENV_WAIT_INTR);
 		if (r == -NE_TIMEDOUT && file->intents_left > 0) {
 			settling_late_note(op);
 			file->late = true;
-			return 0;
+			return;
 		}
 		if (r < 0 && r != -NE_TIMEDOUT) {
-			return r;
+			/* It is done and will be answered so: only the waiting ends. */
+			return;
 		}
 	}
-	return 0;
 }
 
 int mds_settling_after(struct mds_op *op)
@@ -226,7 +226,6 @@ int mds_settling_after(struct mds_op *op)
 	struct w_attr *attr = settling_attr(op);
 	struct mds_file *file = attr == NULL ? NULL : mds_file_find(data, attr->fid);
 	struct span bytes = {0};
-	int r = 0;
 
 	if (attr == NULL) {
 		return 0;
@@ -235,13 +234,15 @@ int mds_settling_after(struct mds_op *op)
 		bool settled;
 
 		file->refs++;
-		r = settling_wait(op, file);
+		settling_wait(op, file);
 		settled = file->intents_left == 0;
 		mds_file_unref(data, file);
-		if (r < 0 || !settled) {
-			return r;
+		if (!settled) {
+			return 0;
 		}
 	}
 	attr->state &= ~W_ATTR_STATE_SETTLING;
-	return op->request->encode(op->request->encode_ctx, op->request->op, &op->rep, &bytes);
+	/* Should it not be encoded again, the client asks once more in vain. */
+	(void)!op->request->encode(op->request->encode_ctx, op->request->op, &op->rep, &bytes);
+	return 0;
 }

@@ -388,7 +388,8 @@ static int change_permitted(
 	int r = xattr_permitted(op, inode, req->name, true, ret_space);
 
 	if (r == -NE_PERM && (req->flags & W_SETXATTR_FLAGS_REMOVE) != 0 &&
-		wire_str_eq(req->name, wire_str_of(CAPABILITY))) {
+		wire_str_eq(req->name, wire_str_of(CAPABILITY)) &&
+		!mds_has(inode, W_ATTR_STATE_IMMUTABLE | W_ATTR_STATE_APPEND_ONLY)) {
 		r = mds_is_owner(op, inode) ? 0 : mds_perm_check(op, inode, MDS_MAY_WRITE);
 	}
 	return r;

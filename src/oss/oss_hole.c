@@ -92,6 +92,20 @@ int oss_segments_allocate(struct oss *oss, struct oss_object *obj, enum env_fall
 		uint64_t room = OSS_SEGMENT_BYTES - range.off % OSS_SEGMENT_BYTES;
 		struct oss_range part = {.off = range.off, .len = u64_min(end - range.off, room)};
 
+		if (mode == ENV_FALLOC_PUNCH && range.off >= OSS_SEGMENT_BYTES) {
+			/* Only what exists: there may be a million places for files. */
+			uint32_t at = (uint32_t)(range.off / OSS_SEGMENT_BYTES);
+			uint32_t next = at;
+
+			err = oss_segment_next(oss, obj, at, &next);
+			if (err != 0) {
+				return err == -NE_NOENT ? 0 : err;
+			}
+			if (next > at) {
+				range.off = u64_min(end, next * OSS_SEGMENT_BYTES);
+				continue;
+			}
+		}
 		err = range.off >= OSS_SEGMENT_BYTES
 			? high_allocate(oss, obj, mode, part)
 			: file_allocate(obj->file, mode, file_pos(0, part.off), part.len);
