@@ -2,8 +2,8 @@
  * Clients that did not come back before the recovery window ran out (RULES C9, D2).
  *
  * What such a client was writing when the MDT went may still be on its way to the OSTs, and the MDT no longer knows which
- * ranges it had handed out. So, before an append is given a range, and before a size is taken from the objects, the
- * OSTs of that file refuse those clients, durably. That is asked of an OST when it matters, once per client: a client
+ * ranges it had handed out. So, before an append is given a range, the OSTs of that file refuse those clients, durably.
+ * That is asked of an OST when it matters, once per client: a client
  * that comes back meanwhile loses nothing on the others, and what it had on its way is over when it says so
  * (mds_window_session_done).
  *

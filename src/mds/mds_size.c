@@ -283,7 +283,6 @@ static int ask(struct mds_data *data, struct asking *a)
 {
 	struct mds_file *file = a->file;
 	uint64_t deadline = env_now(data->mds->env) + ASK_NS;
-	struct mds_ost *late = NULL;
 	int r;
 
 	if (file->writers > 0) {
@@ -296,10 +295,7 @@ static int ask(struct mds_data *data, struct asking *a)
 	if (r < 0 || !a->wanted) {
 		return r;
 	}
-	r = mds_absent_fence(data, &a->objects, deadline, &late);
-	if (r == 0) {
-		r = mds_ost_sizes(data, &a->objects, deadline, &a->sizes);
-	}
+	r = mds_ost_sizes(data, &a->objects, deadline, &a->sizes);
 	if (r < 0) {
 		return r;
 	}
