@@ -57,7 +57,7 @@
 
 /* ---- targets ---- */
 
-/* One incarnation of an OST's memory: which boot of its host a verifier belongs to (hash of the boot id). */
+/* One incarnation of an OST: which memory a verifier belongs to (hash of the host's boot id and the last loss in it). */
 struct client_memory {
 	uint64_t verifier;
 	uint64_t boot;
@@ -198,7 +198,7 @@ struct client {
 	unsigned mgs_addr_count;
 	struct rpc_addrs mgs_addrs;
 	struct fid root;
-	uint64_t mdt_boot; /* hash of the MDT host's boot id; 0 unknown */
+	uint64_t mdt_boot; /* which memory of the MDT's host, as client_memory.boot; 0 unknown */
 	uint64_t mdt_committed; /* highest last_committed the MDT named */
 
 	struct client_map map;

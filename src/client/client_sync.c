@@ -3,8 +3,8 @@
  *
  * An acknowledged write is in the OST host's memory, named by the verifier of that start of the OST. COMMIT makes it
  * durable and answers the verifier of now. Another verifier means that the OST was restarted in between: the
- * write is there if the host has not rebooted (the same boot id), else it is lost, and each handle that was open
- * is told once (-NE_LOST_WRITES). A handle opened later is not told: what it sees is what there is.
+ * write is there if the host has not rebooted (the same boot id) and no sync has failed since (the same
+ * memory_loss), else it counts as lost, and each handle that was open is told once (-NE_LOST_WRITES). A handle opened later is not told: what it sees is what there is.
  *
  * Order of an fsync: COMMIT at the OSTs, sizes of all objects to the MDT, then the MDT's log.
  */

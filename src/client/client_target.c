@@ -7,12 +7,13 @@
  */
 #include "client/client_int.h"
 
-static uint64_t boot_hash(const char *boot_id)
+/* Names the memory that outlives a server's process: equal means that nothing was lost in between. */
+static uint64_t memory_hash(const struct rpc_session_info *info)
 {
-	size_t len = strlen(boot_id);
+	size_t len = strlen(info->boot_id);
 
 	/* 0 stands for unknown, which equals nothing. */
-	return len == 0 ? 0 : hash_bytes(boot_id, len) | 1;
+	return len == 0 ? 0 : (hash_bytes(info->boot_id, len) ^ info->memory_loss << 1) | 1;
 }
 
 static void memory_note(struct client_target *t, const struct rpc_session_info *info)
@@ -23,7 +24,7 @@ static void memory_note(struct client_target *t, const struct rpc_session_info *
 		return;
 	}
 	m->verifier = info->verifier;
-	m->boot = boot_hash(info->boot_id);
+	m->boot = memory_hash(info);
 	t->memory_next++;
 }
 
@@ -43,11 +44,12 @@ static void map_poke(struct client *c)
 	env_wake_all(c->env, &c->map_poke);
 }
 
-/* The MDT's host lost its memory (another boot id), or the MDT could not write its log (a verifier): inline data written since the last commit it told of may be gone. Whether it is
- * cannot be known, so who has such a file open is told once, as for objects. A killed MDT lost nothing. */
+/* The MDT's host lost its memory (another boot id), or the MDT could not write its log (another loss): inline data
+ * written since the last commit it told of may be gone. Whether it is cannot be known, so who has such a file open is
+ * told once, as for objects. A killed MDT lost nothing. */
 static void mdt_memory_check(struct client *c, const struct rpc_session_info *info)
 {
-	uint64_t boot = boot_hash(info->boot_id) ^ info->verifier << 1;
+	uint64_t boot = memory_hash(info);
 
 	if (c->mdt_boot != 0 && boot != c->mdt_boot) {
 		HMAP_FOREACH (it, &c->inodes) {

@@ -65,8 +65,7 @@ static int service_session_open(
 		.session = session->id,
 		.incarnation = session->incarnation,
 		.resumed = resumed,
-		/* The boot id says whether memory was lost, unless it was lost within a boot. */
-		.verifier = state_memory_lost(mds_state(mds)) ? mds->opts.epoch : 0,
+		.memory_loss = state_memory_loss(mds_state(mds)),
 	};
 	return 0;
 }

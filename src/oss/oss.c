@@ -55,7 +55,8 @@ static int session_open(
 	ret_reply->incarnation = rpc_export_identity(exp)->incarnation;
 	ret_reply->resumed = false;
 	ret_reply->recovering = false;
-	ret_reply->verifier = oss->memory_unknown ? 0 : oss->verifier;
+	ret_reply->verifier = oss->verifier;
+	ret_reply->memory_loss = oss->memory_loss;
 	return 0;
 }
 
@@ -182,7 +183,7 @@ static struct oss *oss_new(struct env *env, const struct oss_options *opts)
 
 static int oss_recover(struct oss *oss, const struct oss_options *opts)
 {
-	int err = lost_load(oss->env, oss->path, &oss->memory_unknown);
+	int err = lost_load(oss->env, oss->path, &oss->memory_loss);
 
 	if (err == 0) {
 		err = state_start(oss, opts);

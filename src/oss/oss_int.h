@@ -123,7 +123,7 @@ struct oss {
 	uint32_t epoch;
 	uint32_t map_version;
 	uint64_t verifier;
-	bool memory_unknown; /* a write-back failed in this boot: store/lost.h */
+	uint64_t memory_loss; /* the last failed write-back of this boot, 0: none (store/lost.h) */
 	uint64_t number; /* last issued */
 	uint64_t sync_rounds; /* SYNC requests begun */
 	uint64_t session_next;

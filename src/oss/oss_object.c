@@ -114,7 +114,7 @@ static int object_load_file(struct oss *oss, struct oss_object *obj, struct env_
 {
 	int err;
 
-	if (oss->memory_unknown) {
+	if (oss->memory_loss != 0) {
 		/* What a failed sync left in the kernel's memory only must not be taken for durable: a size that was
 		 * set, the number of the change that set it. */
 		env_file_forget(file);

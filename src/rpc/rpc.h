@@ -145,13 +145,14 @@ struct rpc_session_info {
 	uint32_t epoch; /* of the target */
 	uint32_t slots;
 	bool recovering; /* the target waits for its clients */
-	uint64_t
-		verifier; /* of an OST's memory; of an MDT's: 0, or its epoch if it could not write its log */
+	uint64_t verifier; /* of an OST's memory */
+	/* Within a boot memory is lost when it cannot be written to the disk: names the last time, 0 never. */
+	uint64_t memory_loss;
 	uint32_t lease_term_ms;
 	int64_t server_realtime_ns; /* at HELLO */
 	uint64_t server_realtime_at_ns; /* env_now of that moment */
-	char boot_id
-		[65]; /* of the server's host, "" unknown: what it had in memory is there if equal */
+	/* Of the server's host, "" unknown: what it had in memory is there if this and memory_loss are equal. */
+	char boot_id[65];
 };
 
 /* NEW, RESUMED, RECOVERING: called while the session is RECOVERING, in a fiber of its own: it may yield
@@ -285,7 +286,8 @@ struct rpc_open_reply {
 	uint32_t incarnation; /* of the client as the target knows it */
 	bool resumed; /* the service knows that session: its slots were set by rpc_export_slot_set */
 	bool recovering; /* as in rpc_service_state; either will do */
-	uint64_t verifier;
+	uint64_t verifier; /* of an OST's memory */
+	uint64_t memory_loss; /* as in rpc_session_info */
 	uint32_t lease_term_ms;
 };
 

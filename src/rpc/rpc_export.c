@@ -304,6 +304,7 @@ static int open_encode(
 	rep.resumed = facts->resumed;
 	rep.recovering = facts->recovering || state.recovering;
 	rep.verifier = facts->verifier;
+	rep.memory_loss = facts->memory_loss;
 	rep.lease_term_ms = facts->lease_term_ms;
 	rep.slot_seqs.items = seqs;
 	rep.slot_seqs.count = LIM_SLOTS;

@@ -126,6 +126,7 @@ static int session_opened(struct rpc_session *s, const struct w_session_open_rep
 	s->info.epoch = rep->epoch;
 	s->info.recovering = rep->recovering;
 	s->info.verifier = rep->verifier;
+	s->info.memory_loss = rep->memory_loss;
 	s->info.lease_term_ms = rep->lease_term_ms;
 	s->info.server_realtime_ns = s->server->realtime;
 	s->info.server_realtime_at_ns = s->server->realtime_at_ns;

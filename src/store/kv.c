@@ -78,10 +78,10 @@ void kv_fetch_fini(struct kv_fetch *fetch)
  * it is written again before anybody counts on it. */
 static int lost_prove(struct kv *kv, const char *dir)
 {
-	bool lost = false;
-	int err = lost_load(kv->env, dir, &lost);
+	uint64_t loss = 0;
+	int err = lost_load(kv->env, dir, &loss);
 
-	return err == 0 && lost ? kv->ops->prove(kv) : err;
+	return err == 0 && loss != 0 ? kv->ops->prove(kv) : err;
 }
 
 int kv_open(struct env *env, const struct kv_opts *opts, struct kv **ret_kv)

@@ -8,7 +8,7 @@
 
 /* Leaves the mark in a directory. Errors are logged: whoever calls is about to end. */
 _yields_ void lost_mark(struct env *env, const char *dir);
-/* Is there one of this boot? */
-_yields_ _check_ int lost_load(struct env *env, const char *dir, bool *ret_lost);
+/* Which failure of this boot was the last: a random number; 0: there was none. */
+_yields_ _check_ int lost_load(struct env *env, const char *dir, uint64_t *ret_loss);
 
 #endif

@@ -266,9 +266,9 @@ uint64_t state_committed_lsn(const struct state *st)
 	return wal_durable_lsn(st->wal);
 }
 
-bool state_memory_lost(const struct state *st)
+uint64_t state_memory_loss(const struct state *st)
 {
-	return wal_memory_lost(st->wal);
+	return wal_memory_loss(st->wal);
 }
 
 uint64_t state_last_lsn(const struct state *st)

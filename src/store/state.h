@@ -190,8 +190,9 @@ _yields_ void state_wait_durable(struct state *st, uint64_t lsn);
 /* Everything up to this lsn is durable: last_committed of every reply. */
 uint64_t state_committed_lsn(const struct state *st);
 /* The last commit's lsn (0 before the first of a new store). */
-/* Writing the log failed in this boot of the host: what was answered and not durable may be gone. */
-bool state_memory_lost(const struct state *st);
+/* Names the last failure in this boot of the host to write the log: what was answered and not durable then may be gone.
+ * 0: none. */
+uint64_t state_memory_loss(const struct state *st);
 uint64_t state_last_lsn(const struct state *st);
 /* Of this start; greater than that of every earlier one. */
 uint64_t state_incarnation(const struct state *st);

@@ -100,7 +100,7 @@ int wal_open(struct env *env, const struct wal_opts *opts, struct wal **ret_wal)
 	if (wal == NULL) {
 		return -NE_NOMEM;
 	}
-	err = lost_load(env, opts->dir, &wal->memory_lost);
+	err = lost_load(env, opts->dir, &wal->memory_loss);
 	if (err == 0) {
 		err = wal_recover(wal, opts);
 	}
@@ -135,9 +135,9 @@ void wal_close(struct wal *wal)
 	wal_free(wal);
 }
 
-bool wal_memory_lost(const struct wal *wal)
+uint64_t wal_memory_loss(const struct wal *wal)
 {
-	return wal->memory_lost;
+	return wal->memory_loss;
 }
 
 uint32_t wal_payload_max(const struct wal *wal)

@@ -78,8 +78,9 @@ _yields_ void wal_wait_durable(struct wal *wal, uint64_t lsn);
 uint64_t wal_last_lsn(const struct wal *wal);
 uint64_t wal_written_lsn(const struct wal *wal);
 uint64_t wal_durable_lsn(const struct wal *wal);
-/* Writing the log failed in this boot of the host: acknowledged records that were not durable may be gone. */
-bool wal_memory_lost(const struct wal *wal);
+/* Writing the log failed in this boot of the host: acknowledged records that were not durable then may be gone.
+ * A number that names the last such failure; 0: none. */
+uint64_t wal_memory_loss(const struct wal *wal);
 uint64_t wal_incarnation(const struct wal *wal);
 /* Records up to lsn are not needed any more. Does not yield; files go in the background. */
 void wal_trim(struct wal *wal, uint64_t lsn);

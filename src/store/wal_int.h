@@ -74,7 +74,7 @@ struct wal_chunk {
 struct wal {
 	struct env *env;
 	char *dir;
-	bool memory_lost; /* a write-back failed in this boot: lost.h */
+	uint64_t memory_loss; /* the last failed write-back of this boot, 0: none (lost.h) */
 	uint64_t segment_bytes;
 	uint8_t salt[16];
 	uint64_t incarnation;

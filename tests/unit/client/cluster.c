@@ -244,6 +244,11 @@ void cluster_ost_crash(struct cluster *cl, unsigned ost, enum sim_crash kind, ui
 		.sim = cl->sim});
 }
 
+void cluster_ost_revive(struct cluster *cl, unsigned ost, uint64_t after_ns)
+{
+	sim_after(cl->sim, after_ns, ost_restart, &cl->ost[ost]);
+}
+
 /* ---- MDT ---- */
 
 static void mdt_map(struct link *link, struct mds *mds, uint32_t *version)
@@ -327,7 +332,14 @@ static void mdt_restart(void *arg)
 {
 	struct cluster *cl = arg;
 
-	sim_node_start(cl->mdt_node, mdt_main, cl);
+	if (!sim_node_is_up(cl->mdt_node)) {
+		sim_node_start(cl->mdt_node, mdt_main, cl);
+	}
+}
+
+void cluster_mdt_revive(struct cluster *cl, uint64_t after_ns)
+{
+	sim_after(cl->sim, after_ns, mdt_restart, cl);
 }
 
 void cluster_mdt_crash(struct cluster *cl, enum sim_crash kind, uint64_t down_ns)

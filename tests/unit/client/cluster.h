@@ -77,6 +77,9 @@ void cluster_options(struct cluster *cl, unsigned client, struct client_options 
 /* Crashes an OST and starts it again after a while. From anywhere. */
 void cluster_ost_crash(struct cluster *cl, unsigned ost, enum sim_crash kind, uint64_t down_ns);
 void cluster_mdt_crash(struct cluster *cl, enum sim_crash kind, uint64_t down_ns);
+/* Starts it after a while if it has ended by itself meanwhile. */
+void cluster_ost_revive(struct cluster *cl, unsigned ost, uint64_t after_ns);
+void cluster_mdt_revive(struct cluster *cl, uint64_t after_ns);
 void cluster_key(const struct cluster *cl, enum rpc_role role, struct rpc_key *ret_key);
 /* From a fiber: waits until somebody has brought cl->step to this. */
 void cluster_step_wait(struct cluster *cl, unsigned client, unsigned step);

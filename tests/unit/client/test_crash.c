@@ -188,6 +188,56 @@ TEST(a_killed_ost_loses_nothing)
 	cluster_free(cl);
 }
 
+/* A sync fails: that is a loss, told once. What is written afterwards is safe from a kill, in the same boot too. */
+static void sync_fails_body(struct cluster *cl, unsigned client)
+{
+	struct client *c = cl->client[client].c;
+	struct client_file *f = file_create(c, "f", O_RDWR);
+	struct client_file *small = file_create(c, "small", O_RDWR);
+	uint8_t *want = pattern(5, LEN);
+	uint8_t *buf = mem_alloc(LEN);
+
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_EQ(file_write(c, f, want, LEN, 0), 0);
+		sim_disk_fail(cl->ost[0].node, SIM_DISK_SYNC, 1, NE_IO);
+		cluster_ost_revive(cl, 0, 500 * NS_PER_MS);
+		CHECK_EQ(client_fsync(c, f, false), -NE_LOST_WRITES);
+		CHECK_EQ(client_fsync(c, f, false), 0);
+		CHECK_EQ(sim_crashes(cl->ost[0].node), 2 * i + 1);
+		CHECK_EQ(file_write(c, f, want, LEN, 0), 0);
+		cluster_ost_crash(cl, 0, SIM_KILL, 50 * NS_PER_MS);
+		sleep_ms(cl, client, 500);
+		CHECK_EQ(client_fsync(c, f, false), 0);
+		CHECK_EQ(file_read(c, f, buf, LEN, 0), LEN);
+		CHECK(memcmp(buf, want, LEN) == 0);
+
+		CHECK_EQ(client_fsync(c, small, false), 0);
+		CHECK_EQ(file_write(c, small, want, 100, 0), 0);
+		sim_disk_fail(cl->mdt_node, SIM_DISK_SYNC, 1, NE_IO);
+		cluster_mdt_revive(cl, 500 * NS_PER_MS);
+		CHECK_EQ(client_fsync(c, small, false), -NE_LOST_WRITES);
+		CHECK_EQ(client_fsync(c, small, false), 0);
+		CHECK_EQ(sim_crashes(cl->mdt_node), 2 * i + 1);
+		CHECK_EQ(file_write(c, small, want, 100, 0), 0);
+		cluster_mdt_crash(cl, SIM_KILL, 50 * NS_PER_MS);
+		sleep_ms(cl, client, 1000);
+		CHECK_EQ(client_fsync(c, small, false), 0);
+	}
+	CHECK_EQ(client_release(c, f), 0);
+	CHECK_EQ(client_release(c, small), 0);
+	mem_free(want);
+	mem_free(buf);
+}
+
+TEST(a_kill_after_a_failed_sync_loses_nothing)
+{
+	struct cluster *cl = cluster_new(7, 2, LIM_STRIPE_SIZE_MIN, 2);
+
+	cluster_client_start(cl, 0, sync_fails_body);
+	cluster_run(cl, 1);
+	cluster_free(cl);
+}
+
 /* The loss of writes to a file that was closed is told to who fsyncs... nobody had it open, so nobody; but the sync
  * of everything tells. */
 static void closed_body(struct cluster *cl, unsigned client)
