@@ -195,7 +195,8 @@ static bool objects_go(const struct mds_data *data)
 	for (uint32_t i = 0; i < LIM_OST_MAX; i++) {
 		const struct mds_ost *ost = data->osts[i];
 
-		if (ost != NULL && ost->answers && ost->queued > 0) {
+		/* Not those it refuses to let go. */
+		if (ost != NULL && ost->answers && ost->queued > 0 && ost->ready_ns == 0) {
 			return true;
 		}
 	}
