@@ -329,9 +329,8 @@ static int request_run(struct mds_op *op)
 		return r;
 	}
 	r = op_run(op, h->kind, request_attempt, NULL);
-	if (r == 0 && op->lsn != 0) {
-		state_wait_written(op->mds->st, op->lsn);
-	}
+	/* What was seen must outlive a kill too: of a request that changes nothing, and of a refusal (RULES A2). */
+	state_wait_written(op->mds->st, op->lsn != 0 ? op->lsn : state_last_lsn(op->mds->st));
 	if (r == 0 && op->data.sizes_sent > 0) {
 		r = mds_settling_after(op);
 	}
